@@ -1,0 +1,9 @@
+"""The root of every error that Sluice raises on purpose."""
+
+
+class SluiceError(Exception):
+    """Something a person can act on: the message names the file, row, field or permission and says what to do."""
+
+
+class TransientError(SluiceError):
+    """The same call may succeed later without anybody changing anything: retry it."""
