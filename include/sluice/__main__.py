@@ -1,0 +1,5 @@
+"""`python -m sluice`: the command line where no script is installed."""
+
+from sluice.cli import main
+
+main()
