@@ -2,7 +2,7 @@
 
 
 class SluiceError(Exception):
-    """Something a person can act on: the message names the file, row, field or permission and says what to do."""
+    """Something a person can act on: the message names what is wrong and says what to do."""
 
 
 class TransientError(SluiceError):

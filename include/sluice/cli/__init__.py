@@ -1,4 +1,4 @@
-"""The command line: `sluice …`. Each group of commands is one module beside this one, imported when it is used."""
+"""The command line: `sluice …`. Each group of commands is one module, imported when it is used."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Who may reach which store, and what to do when it may not."""

@@ -1,0 +1,214 @@
+"""The columns of the lake's tables.
+
+An event row has the 55 keys of an exported line (amplitude-spec 1.3), typed, and hidden columns that are
+never exported as such. Dictionary fields are kept as validated JSON text, which every engine can read and
+which survives a round trip unchanged.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+# Keys that an exported line writes as JSON, not as a string. The lake holds their JSON text.
+JSON_COLUMNS = frozenset(
+    {
+        "$insert_key",
+        "amplitude_attribution_ids",
+        "data",
+        "event_properties",
+        "global_user_properties",
+        "group_properties",
+        "groups",
+        "plan",
+        "sample_rate",
+        "user_properties",
+    }
+)
+
+_LONGS = frozenset({"$schema", "amplitude_id", "app", "event_id", "session_id"})
+_DOUBLES = frozenset({"location_lat", "location_lng"})
+_BOOLEANS = frozenset({"is_attribution_event", "paying"})
+_TIMESTAMPS = frozenset(
+    {
+        "client_event_time",
+        "client_upload_time",
+        "event_time",
+        "processed_time",
+        "server_received_time",
+        "server_upload_time",
+        "user_creation_time",
+    }
+)
+
+# The keys of an exported line in their order: alphabetical, `$` first (amplitude-spec 1.3).
+EXPORT_KEYS = (
+    "$insert_id",
+    "$insert_key",
+    "$schema",
+    "adid",
+    "amplitude_attribution_ids",
+    "amplitude_event_type",
+    "amplitude_id",
+    "app",
+    "city",
+    "client_event_time",
+    "client_upload_time",
+    "country",
+    "data",
+    "data_type",
+    "device_brand",
+    "device_carrier",
+    "device_family",
+    "device_id",
+    "device_manufacturer",
+    "device_model",
+    "device_type",
+    "dma",
+    "event_id",
+    "event_properties",
+    "event_time",
+    "event_type",
+    "global_user_properties",
+    "group_properties",
+    "groups",
+    "idfa",
+    "ip_address",
+    "is_attribution_event",
+    "language",
+    "library",
+    "location_lat",
+    "location_lng",
+    "os_name",
+    "os_version",
+    "partner_id",
+    "paying",
+    "plan",
+    "platform",
+    "processed_time",
+    "region",
+    "sample_rate",
+    "server_received_time",
+    "server_upload_time",
+    "session_id",
+    "source_id",
+    "start_version",
+    "user_creation_time",
+    "user_id",
+    "user_properties",
+    "uuid",
+    "version_name",
+)
+
+# The 7 keys that only real rows have; the documented 48 are the others (amplitude-spec 1.3, decisions E-18).
+UNDOCUMENTED_KEYS = frozenset(
+    {
+        "$insert_key",
+        "data_type",
+        "global_user_properties",
+        "partner_id",
+        "plan",
+        "source_id",
+        "user_creation_time",
+    }
+)
+
+
+def _type_of(key: str) -> pa.DataType:
+    if key in _LONGS:
+        return pa.int64()
+    if key in _DOUBLES:
+        return pa.float64()
+    if key in _BOOLEANS:
+        return pa.bool_()
+    if key in _TIMESTAMPS:
+        return TIMESTAMP
+    return pa.string()
+
+
+EXPORT_FIELDS = tuple(pa.field(key, _type_of(key)) for key in EXPORT_KEYS)
+
+HIDDEN_FIELDS = (
+    # Partition column: the UTC date of server_upload_time.
+    pa.field("upload_date", pa.date32()),
+    # The load's instant, always; the 7-day dedup window looks at it (ADR 1).
+    pa.field("loaded_at", TIMESTAMP),
+    # The row's place in its load: (server_upload_time, loaded_at, seq) is a total order of a project's rows.
+    pa.field("seq", pa.int64()),
+    # 0 at load, raised by each change of the row.
+    pa.field("revision", pa.int32()),
+    # The two halves of the 128-bit hash of (device_id, insert_id).
+    pa.field("dedup_hi", pa.int64()),
+    pa.field("dedup_lo", pa.int64()),
+    # JSON text of keys that a replayed row has beyond the 55; they are exported.
+    pa.field("extra", pa.string()),
+)
+
+EVENTS = pa.schema([*EXPORT_FIELDS, *HIDDEN_FIELDS])
+
+# What a load gives to a row; everything else of EVENTS is there when rows are staged.
+ASSIGNED_AT_LOAD = frozenset(
+    {
+        "amplitude_id",
+        "app",
+        "processed_time",
+        "server_upload_time",
+        "upload_date",
+        "loaded_at",
+        "seq",
+        "revision",
+    }
+)
+
+# Rows as the import stages them: the event without what the load assigns, and the row's number in its file
+# (from 0). A staged file holds one source file's rows in their order.
+STAGED_EVENTS = pa.schema(
+    [*(field for field in EVENTS if field.name not in ASSIGNED_AT_LOAD), pa.field("row", pa.int64())]
+)
+
+# A side table's row counts only if `events` has the commit of that number by that attempt (ADR 1).
+_COMMIT_FIELDS = (pa.field("n", pa.int64()), pa.field("attempt", pa.string()))
+
+USERS = pa.schema(
+    [
+        pa.field("app", pa.int64()),
+        pa.field("user_id", pa.string()),
+        pa.field("amplitude_id", pa.int64()),
+        *_COMMIT_FIELDS,
+    ]
+)
+
+DEVICES = pa.schema(
+    [
+        pa.field("app", pa.int64()),
+        pa.field("device_id", pa.string()),
+        pa.field("amplitude_id", pa.int64()),
+        *_COMMIT_FIELDS,
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("app", pa.int64()),
+        pa.field("source", pa.string()),
+        pa.field("bucket", pa.string()),
+        pa.field("key", pa.string()),
+        pa.field("row", pa.int64()),
+        pa.field("field", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("raw", pa.string()),
+        pa.field("rejected_at", TIMESTAMP),
+        *_COMMIT_FIELDS,
+    ]
+)
+
+# Rejected rows as the import stages them.
+STAGED_REJECTS = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("field", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("raw", pa.string()),
+    ]
+)
