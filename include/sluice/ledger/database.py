@@ -1,0 +1,140 @@
+"""Opening the ledger: one engine, one way to begin a transaction, one clock, migrations."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from sluice.errors import SluiceError, TransientError
+from sluice.ledger.types import utc_now
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION_TABLE = "sluice_version"
+# Any number will do, so long as no other program on the database locks the same.
+_MIGRATION_LOCK = 0x51_01_CE
+
+
+class LedgerError(SluiceError):
+    """The ledger cannot be used as it is."""
+
+
+class LedgerUnavailable(TransientError):
+    """The ledger's database does not answer."""
+
+
+class Ledger:
+    """The ledger's database, SQLite or PostgreSQL.
+
+    A process keeps one; connections are opened per transaction, so that a forked child never shares one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, url: str, *, migrate: bool = True) -> Ledger:
+        """Open the ledger at a SQLAlchemy URL and bring its tables up to date.
+
+        Raises LedgerUnavailable if the database does not answer, LedgerError if its tables are newer than
+        this program.
+        """
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            engine = _sqlite_engine(url)
+        elif parsed.get_backend_name() == "postgresql":
+            engine = create_engine(url, poolclass=NullPool, isolation_level="READ COMMITTED")
+        else:
+            raise LedgerError(
+                f"The ledger runs on SQLite or PostgreSQL, not on {parsed.get_backend_name()}:"
+                " set the connection sluice_ledger to postgresql+psycopg2://… or sqlite:///…"
+            )
+        ledger = cls(engine)
+        if migrate:
+            ledger.migrate()
+        return ledger
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the ledger is a SQLite file, which serves one machine only."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Give a connection in one transaction: committed at the end, rolled back on an exception.
+
+        On SQLite it is BEGIN IMMEDIATE: writers queue instead of failing on a stale snapshot.
+        """
+        try:
+            connection = self.engine.connect()
+        except OperationalError as error:
+            raise LedgerUnavailable(
+                f"The ledger at {self.engine.url.render_as_string(hide_password=True)} does not answer:"
+                f" {error.orig}. Check the connection sluice_ledger and that its server runs."
+            ) from error
+        with connection, connection.begin():
+            yield connection
+
+    def now(self) -> datetime:
+        """Return the time of the ledger's database, aware UTC: the only clock that instants come from."""
+        with self.begin() as connection:
+            return now(connection)
+
+    def migrate(self) -> None:
+        """Bring the tables up to date; several processes may do so at once."""
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        head = ScriptDirectory.from_config(config).get_current_head()
+        with self.begin() as connection:
+            if not self.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            current = MigrationContext.configure(
+                connection, opts={"version_table": VERSION_TABLE}
+            ).get_current_revision()
+            if current == head:
+                return
+            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+            if current is not None and current not in known:
+                raise LedgerError(
+                    f"The ledger's tables are at {current}, which this version of Sluice does not know:"
+                    " run the newer version that migrated them."
+                )
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def now(connection: Connection) -> datetime:
+    """Return the database's time within a transaction."""
+    return connection.execute(select(utc_now())).scalar_one()
+
+
+def _sqlite_engine(url: str) -> Engine:
+    path = make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 60})
+
+    # pysqlite begins transactions by itself, and late; SQLAlchemy's documented way to take that over.
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

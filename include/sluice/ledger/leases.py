@@ -1,0 +1,109 @@
+"""Leases: a name that one holder has until a time. They make conflicts rare; correctness never rests on them.
+
+Times come from the database, so that hosts with wrong clocks agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event, Thread
+
+from sqlalchemy import Insert, delete, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from sluice.ledger.database import Ledger, now
+from sluice.ledger.tables import leases
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A lease that is live: who holds it, since when, until when."""
+
+    name: str
+    holder: str
+    acquired_at: datetime
+    expires_at: datetime
+
+
+def take(ledger: Ledger, name: str, holder: str, seconds: float) -> bool:
+    """Take or renew the lease for `holder`; False if another holder has it and it has not expired."""
+    insert = sqlite_insert if ledger.is_sqlite else postgresql_insert
+    with ledger.begin() as connection:
+        moment = now(connection)
+        new = {"holder": holder, "acquired_at": moment, "expires_at": moment + timedelta(seconds=seconds)}
+        statement: Insert = (
+            insert(leases)
+            .values(name=name, **new)
+            .on_conflict_do_update(
+                index_elements=["name"],
+                set_=new,
+                where=or_(leases.c.expires_at <= moment, leases.c.holder == holder),
+            )
+        )
+        return connection.execute(statement.returning(leases.c.name)).first() is not None
+
+
+def renew(ledger: Ledger, name: str, holder: str, seconds: float) -> bool:
+    """Prolong the lease if `holder` still has it; False if it expired or went to another."""
+    with ledger.begin() as connection:
+        moment = now(connection)
+        statement = (
+            update(leases)
+            .where(leases.c.name == name, leases.c.holder == holder, leases.c.expires_at > moment)
+            .values(expires_at=moment + timedelta(seconds=seconds))
+            .returning(leases.c.name)
+        )
+        return connection.execute(statement).first() is not None
+
+
+def release(ledger: Ledger, name: str, holder: str) -> None:
+    """Give the lease back; nothing happens if `holder` no longer has it."""
+    with ledger.begin() as connection:
+        connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+
+
+def current(ledger: Ledger, name: str) -> Lease | None:
+    """Return the live lease of that name, or None."""
+    return next(iter(_live(ledger, leases.c.name == name)), None)
+
+
+def live(ledger: Ledger, prefix: str) -> list[Lease]:
+    """Return all live leases whose name starts with `prefix`, oldest first."""
+    return _live(ledger, leases.c.name.startswith(prefix, autoescape=True))
+
+
+def _live(ledger: Ledger, condition: object) -> list[Lease]:
+    with ledger.begin() as connection:
+        statement = (
+            select(leases.c.name, leases.c.holder, leases.c.acquired_at, leases.c.expires_at)
+            .where(condition, leases.c.expires_at > now(connection))  # type: ignore[arg-type]
+            .order_by(leases.c.acquired_at)
+        )
+        return [Lease(*row) for row in connection.execute(statement)]
+
+
+@contextmanager
+def held(ledger: Ledger, name: str, holder: str, seconds: float) -> Iterator[bool]:
+    """Hold the lease for a block, renewed in the background; gives False if another has it."""
+    if not take(ledger, name, holder, seconds):
+        yield False
+        return
+    done = Event()
+
+    def keep() -> None:
+        while not done.wait(seconds / 3):
+            if not renew(ledger, name, holder, seconds):
+                return
+
+    keeper = Thread(target=keep, name=f"lease {name}", daemon=True)
+    keeper.start()
+    try:
+        yield True
+    finally:
+        done.set()
+        keeper.join()
+        release(ledger, name, holder)

@@ -1,0 +1,191 @@
+"""The ledger's tables. A change here needs a migration in migrations/versions."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
+
+from sluice.ledger.types import UtcDateTime
+
+metadata = MetaData()
+
+# --- Projections of the lake's log (ADR 1): written only by sluice.lake.projection ---
+
+# The lake that this ledger belongs to, and the version of its events table up to which the log is applied.
+lake_versions = Table(
+    "lake_versions",
+    metadata,
+    Column("lake", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+# Where each project's log stands: last number, last instant, end of the closed hours.
+projects = Table(
+    "projects",
+    metadata,
+    Column("project", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("instant", UtcDateTime),
+    Column("closed_until", UtcDateTime),
+)
+
+# Every commit of a project's log.
+loads = Table(
+    "loads",
+    metadata,
+    Column("project", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", String(36), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("source", String(63)),
+    Column("instant", UtcDateTime),
+    Column("closed_until", UtcDateTime),
+    Column("rows_read", BigInteger, nullable=False, default=0),
+    Column("loaded", BigInteger, nullable=False, default=0),
+    Column("duplicate", BigInteger, nullable=False, default=0),
+    Column("ignored", BigInteger, nullable=False, default=0),
+    Column("rejected", BigInteger, nullable=False, default=0),
+)
+
+# The content of each hour of server_upload_time: how many rows, and the sum over their identities.
+hours = Table(
+    "hours",
+    metadata,
+    Column("project", BigInteger, primary_key=True, autoincrement=False),
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("digest", String(32), nullable=False),
+)
+
+# --- Import ---
+
+# Every object that an import source ever saw; exactly once per (source, bucket, key) (decisions I-9).
+files = Table(
+    "files",
+    metadata,
+    Column("source", String(63), primary_key=True),
+    Column("bucket", String(63), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("last_modified", UtcDateTime, nullable=False),
+    Column("converter_hash", String(64), nullable=False),
+    # discovered, processing, done or failed
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("discovered_at", UtcDateTime, nullable=False),
+    Column("claimed_by", Text),
+    Column("claimed_until", UtcDateTime),
+    # Where the converted rows lie between the convert task and the load.
+    Column("staged", JSON),
+    Column("rows_read", BigInteger),
+    Column("loaded", BigInteger),
+    Column("duplicate", BigInteger),
+    Column("ignored", BigInteger),
+    Column("rejected", BigInteger),
+    # The commit that has the file's rows.
+    Column("load_number", BigInteger),
+    Column("finished_at", UtcDateTime),
+    Column("seconds", Float),
+    # What else there is to say: ignored field names, dominating reasons.
+    Column("report", JSON),
+)
+Index("files_by_state", files.c.source, files.c.state, files.c.last_modified)
+
+# --- Export ---
+
+# One row per hour that a destination claimed, staged or published.
+exported_hours = Table(
+    "exported_hours",
+    metadata,
+    Column("destination", String(63), primary_key=True),
+    Column("project", BigInteger, primary_key=True, autoincrement=False),
+    Column("data_set", String(16), primary_key=True),
+    Column("hour", UtcDateTime, primary_key=True),
+    # claimed, staged, published or unpublished
+    Column("state", String(16), nullable=False),
+    # The writer: its run, its fencing token (each claim raises it) and the end of its lease.
+    Column("run", Text),
+    Column("token", BigInteger, nullable=False),
+    Column("claimed_until", UtcDateTime),
+    # What the hour held when it was read.
+    Column("content_rows", BigInteger),
+    Column("content_digest", String(32)),
+    Column("lake_version", BigInteger),
+    Column("filter_hash", String(64)),
+    Column("config_hash", String(64)),
+    # What was published.
+    Column("rows", BigInteger),
+    Column("bytes", BigInteger),
+    Column("files", Integer),
+    Column("seconds", Float),
+    Column("manifest_hash", String(64)),
+    Column("marker_etag", Text),
+    Column("published_run", Text),
+    Column("published_at", UtcDateTime),
+    # Uncompleted uploads between the export task and the publish task.
+    Column("staged", JSON),
+)
+Index("exported_hours_by_state", exported_hours.c.destination, exported_hours.c.state, exported_hours.c.hour)
+
+# The objects of each published hour.
+exported_files = Table(
+    "exported_files",
+    metadata,
+    Column("destination", String(63), primary_key=True),
+    Column("project", BigInteger, primary_key=True, autoincrement=False),
+    Column("data_set", String(16), primary_key=True),
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    # Compressed and uncompressed.
+    Column("bytes", BigInteger, nullable=False),
+    Column("raw_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("first_upload_time", UtcDateTime),
+    Column("last_upload_time", UtcDateTime),
+)
+
+# --- What configuration was in force ---
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("config", JSON, nullable=False),
+    Column("config_hash", String(64), nullable=False),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    # The hour from which the destination exports by schedule (decisions E-22).
+    Column("start", UtcDateTime, nullable=False),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("config", JSON, nullable=False),
+    Column("config_hash", String(64), nullable=False),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    # When its first file was loaded; from then on its location may not change (decisions I-22).
+    Column("first_import_at", UtcDateTime),
+)
+
+# --- Coordination ---
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("acquired_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("next", BigInteger, nullable=False),
+)
