@@ -1,0 +1,108 @@
+"""Where the lake lies: its tables on S3 or on a local path, and the filesystem below them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+from deltalake import DeltaTable
+
+from sluice.errors import SluiceError
+from sluice.lake.schema import DEVICES, EVENTS, REJECTS, USERS
+
+# Side tables are partitioned by project only: they are read by key, not by time.
+_SCHEMAS: dict[str, tuple[pa.Schema, list[str]]] = {
+    "events": (EVENTS, ["app", "upload_date"]),
+    "users": (USERS, ["app"]),
+    "devices": (DEVICES, ["app"]),
+    "rejects": (REJECTS, ["app"]),
+}
+# In the order in which a load commits to them; `events` is last of all (ADR 1).
+SIDE_TABLES = ("users", "devices", "rejects")
+
+_PROPERTIES = {
+    # A commit's metadata must outlive checkpoints: the ledger is a projection of it (ADR 1).
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.checkpointInterval": "50",
+}
+
+
+class LakeError(SluiceError):
+    """The lake cannot be used as it is."""
+
+
+class Lake:
+    """The lake at one URI: `s3://bucket/path` with deltalake's storage options, or a local path."""
+
+    def __init__(self, uri: str, storage_options: Mapping[str, str] | None = None) -> None:
+        self.uri = uri.rstrip("/")
+        self.storage_options = dict(storage_options or {})
+
+    def __repr__(self) -> str:
+        return f"Lake({self.uri!r})"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return "://" not in self.uri
+
+    def create(self) -> None:
+        """Create the tables that are not there yet; several processes may do so at once."""
+        if self.is_local:
+            Path(self.uri).mkdir(parents=True, exist_ok=True)
+        for name, (schema, partition_by) in _SCHEMAS.items():
+            if not DeltaTable.is_deltatable(self._table_uri(name), self.storage_options):
+                DeltaTable.create(
+                    self._table_uri(name),
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=partition_by,
+                    configuration=_PROPERTIES,
+                    storage_options=self.storage_options,
+                )
+
+    def table(self, name: str) -> DeltaTable:
+        """Open a table at its newest version. Raises LakeError if the lake was never created."""
+        if not DeltaTable.is_deltatable(self._table_uri(name), self.storage_options):
+            raise LakeError(
+                f"There is no table {name!r} at {self.uri}: check `uri` in include/config/lake.yaml,"
+                " or create the lake with `sluice lake create`."
+            )
+        return DeltaTable(self._table_uri(name), storage_options=self.storage_options)
+
+    def events(self) -> DeltaTable:
+        """Open the events table at its newest version."""
+        return self.table("events")
+
+    @cached_property
+    def _root(self) -> pafs.FileSystem:
+        if self.is_local:
+            return pafs.SubTreeFileSystem(str(Path(self.uri).absolute()), pafs.LocalFileSystem())
+        options = self.storage_options
+        endpoint = urlsplit(options.get("AWS_ENDPOINT_URL", ""))
+        s3 = pafs.S3FileSystem(
+            access_key=options.get("AWS_ACCESS_KEY_ID"),
+            secret_key=options.get("AWS_SECRET_ACCESS_KEY"),
+            session_token=options.get("AWS_SESSION_TOKEN"),
+            region=options.get("AWS_REGION"),
+            endpoint_override=endpoint.netloc or None,
+            scheme=endpoint.scheme or "https",
+            # A retried upload of the same bytes must not fail on a store without this header.
+            check_directory_existence_before_creation=False,
+        )
+        return pafs.SubTreeFileSystem(self.uri.removeprefix("s3://"), s3)
+
+    def filesystem(self) -> pafs.FileSystem:
+        """Return a filesystem rooted at the lake's URI: tables by name, staging below `_staging/`."""
+        return self._root
+
+    def table_filesystem(self, name: str) -> pafs.FileSystem:
+        """Return a filesystem rooted at one table, for its data files."""
+        return pafs.SubTreeFileSystem(name, self._root)
+
+    def _table_uri(self, name: str) -> str:
+        return f"{self.uri}/{name}"
