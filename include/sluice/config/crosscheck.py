@@ -1,0 +1,201 @@
+"""What no file can tell alone: references, doubled ids, two destinations on one key, one bucket for two."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sluice.config.exports import ExportConfig
+from sluice.config.imports import ImportConfig
+from sluice.config.problems import ConfigProblem, KeyPath
+from sluice.config.projects import Organisation, Project
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """The organisations and projects that hold together, and all problems."""
+
+    organisations: list[Organisation]
+    projects: list[Project]
+    problems: list[ConfigProblem]
+
+
+def cross_check(
+    folder: Path,
+    organisations: Sequence[Organisation],
+    projects: Sequence[Project],
+    refused: frozenset[int] | None,
+    exports: Sequence[ExportConfig],
+    imports: Sequence[ImportConfig],
+) -> CrossCheck:
+    """Check every file against the others.
+
+    `refused` are the ids of organisations and projects that have problems of their own: what names them is
+    refused for that, not as unknown; None means that projects.yaml as a whole cannot be read. Where two
+    files are in each other's way both are refused: which of them was meant is not for a program to guess.
+    """
+    problems: list[ConfigProblem] = []
+    unique = _without_doubles(organisations, problems)
+    good = _good_projects(projects, unique, refused or frozenset(), problems)
+    known = {project.id: project for project in good}
+    present = None if refused is None else refused | {project.id for project in projects}
+    for export in exports:
+        for index, id in enumerate(export.projects):
+            problems += _project_problems(export, ("projects", index), id, known, present, "exported")
+    for source in imports:
+        problems += _project_problems(source, ("project",), source.project, known, present, "imported into")
+        problems += _converter_file_problems(folder, source)
+    problems += _doubled_ids(exports)
+    problems += _doubled_ids(imports)
+    problems += _shared_keys(exports)
+    problems += _shared_buckets(exports, known)
+    return CrossCheck(unique, good, problems)
+
+
+Entry = TypeVar("Entry", Organisation, Project)
+
+
+def _without_doubles(entries: Sequence[Entry], problems: list[ConfigProblem]) -> list[Entry]:
+    count = Counter(entry.id for entry in entries)
+    problems += [
+        entry.problem(("id",), f"the id {entry.id} is there {count[entry.id]} times")
+        for entry in entries
+        if count[entry.id] > 1
+    ]
+    return [entry for entry in entries if count[entry.id] == 1]
+
+
+def _good_projects(
+    projects: Sequence[Project],
+    organisations: Sequence[Organisation],
+    refused: frozenset[int],
+    problems: list[ConfigProblem],
+) -> list[Project]:
+    owners = {organisation.id for organisation in organisations}
+    owned = []
+    for project in _without_doubles(projects, problems):
+        owner = project.organisation
+        if owner in owners:
+            owned.append(project)
+            continue
+        reason = "has a problem of its own" if owner in refused else "is not in this file"
+        problems.append(project.problem(("organisation",), f"organisation {owner} {reason}", _listed(owners)))
+    singles = {project.id: project for project in owned if project.kind == "single"}
+    good = []
+    for project in owned:
+        siblings = [id for id, single in singles.items() if single.organisation == project.organisation]
+        strangers = [(index, id) for index, id in enumerate(project.sources) if id not in siblings]
+        problems += [
+            project.problem(
+                ("sources", index),
+                f"{id} is no valid single project of organisation {project.organisation}",
+                _listed(siblings),
+            )
+            for index, id in strangers
+        ]
+        if not strangers:
+            good.append(project)
+    return good
+
+
+def _project_problems(
+    thing: ExportConfig | ImportConfig,
+    path: KeyPath,
+    id: int,
+    known: dict[int, Project],
+    present: frozenset[int] | None,
+    verb: str,
+) -> list[ConfigProblem]:
+    if present is None:
+        return [thing.problem(path, f"project {id} is not known, since projects.yaml cannot be read")]
+    singles = _listed(project.id for project in known.values() if project.kind == "single")
+    if id not in known:
+        reason = "has a problem of its own in projects.yaml" if id in present else "is not in projects.yaml"
+        return [thing.problem(path, f"project {id} {reason}", singles)]
+    if known[id].kind == "portfolio":
+        reason = f"project {id} is a portfolio, which holds no events of its own and cannot be {verb}"
+        return [thing.problem(path, reason, singles)]
+    return []
+
+
+def _converter_file_problems(folder: Path, source: ImportConfig) -> list[ConfigProblem]:
+    converters = folder / "converters"
+    if (converters / source.converter).is_file():
+        return []
+    there = sorted(path.name for path in converters.glob("*.json") if path.name != "schema.json")
+    allowed = ", ".join(there) or "the name of a file that you put there"
+    return [source.problem(("converter",), f"there is no file converters/{source.converter}", allowed)]
+
+
+def _doubled_ids(things: Sequence[ExportConfig] | Sequence[ImportConfig]) -> list[ConfigProblem]:
+    holders: dict[str, list[ExportConfig | ImportConfig]] = defaultdict(list)
+    for thing in things:
+        holders[thing.id].append(thing)
+    return [
+        thing.problem(("id",), f"{thing.id} is also the id of {_others(thing, rivals)}", "an id of its own")
+        for rivals in holders.values()
+        if len(rivals) > 1
+        for thing in rivals
+    ]
+
+
+def _shared_keys(exports: Sequence[ExportConfig]) -> list[ConfigProblem]:
+    """Refuse destinations that could write the same key (decisions E-23).
+
+    File names differ by project, hour and partition only, so bucket, folder and project decide; disabled
+    destinations count, since they can be backfilled.
+    """
+    writers: dict[tuple[str, str, int], list[ExportConfig]] = defaultdict(list)
+    for export in exports:
+        for project in export.projects:
+            writers[export.bucket, export.folder(project), project].append(export)
+    return [
+        export.problem(
+            ("bucket",),
+            f"would write the same keys as {_others(export, rivals)}: s3://{bucket}/{folder}{project}_…",
+            "another bucket, prefix or project for one of them",
+        )
+        for (bucket, folder, project), rivals in writers.items()
+        if len(rivals) > 1
+        for export in rivals
+    ]
+
+
+def _shared_buckets(exports: Sequence[ExportConfig], known: dict[int, Project]) -> list[ConfigProblem]:
+    """Refuse a bucket that serves two organisations (amplitude-spec 1.1); disabled ones hold none."""
+    holders: dict[str, dict[int, list[ExportConfig]]] = defaultdict(lambda: defaultdict(list))
+    for export in exports:
+        owners = {known[project].organisation for project in export.projects if project in known}
+        for owner in owners if export.enabled else ():
+            holders[export.bucket][owner].append(export)
+    return [
+        export.problem(
+            ("bucket",),
+            f"{bucket} is used for organisation {owner} here, and for {_rivals(by_owner, owner)};"
+            " a bucket belongs to one organisation",
+            "another bucket, or `enabled: false` in the other organisation's files",
+        )
+        for bucket, by_owner in holders.items()
+        if len(by_owner) > 1
+        for owner, theirs in by_owner.items()
+        for export in theirs
+    ]
+
+
+def _rivals(by_owner: dict[int, list[ExportConfig]], owner: int) -> str:
+    return " and ".join(
+        f"organisation {other} in {', '.join(export.source_file for export in theirs)}"
+        for other, theirs in by_owner.items()
+        if other != owner
+    )
+
+
+def _others(thing: ExportConfig | ImportConfig, rivals: Sequence[ExportConfig | ImportConfig]) -> str:
+    return " and ".join(rival.source_file for rival in rivals if rival is not thing)
+
+
+def _listed(ids: Iterable[int]) -> str:
+    return ", ".join(str(id) for id in sorted(ids)) or "none that is valid"

@@ -1,0 +1,141 @@
+"""The types of single values: ids, bucket names, prefixes, addresses, instants."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+ID_RULE = "small letters, digits and underscores, beginning with a letter, at most 63 characters"
+# The largest integer that every JSON reader keeps exact.
+MAX_NUMBER = 2**53 - 1
+
+_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_EMAIL = re.compile(r"[^\s@<>,;\"]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_IMPORT_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+_CONNECTION = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONVERTER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.json")
+
+
+def _id(value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise ValueError("not an id")
+    return value
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("empty")
+    if _CONTROL.search(value.replace("\n", "")):
+        raise ValueError("holds control characters")
+    return value.strip()
+
+
+def _email(value: str) -> str:
+    if len(value) > 254 or not _EMAIL.fullmatch(value):
+        raise ValueError("not an e-mail address")
+    return value
+
+
+def _bucket(value: str) -> str:
+    if "/" in value or ":" in value:
+        raise ValueError("a bucket is a name alone: no s3://, and the folder goes into prefix")
+    if not _BUCKET.fullmatch(value) or ".." in value:
+        raise ValueError("not the name of an S3 bucket")
+    return value
+
+
+def _import_bucket(value: str) -> str:
+    if "." in value:
+        raise ValueError("an import's bucket has no dots in its name (amplitude-spec 4.2)")
+    if value != value.lower():
+        raise ValueError("an import's bucket has no capitals in its name (amplitude-spec 4.2)")
+    _bucket(value)
+    if not _IMPORT_BUCKET.fullmatch(value):
+        raise ValueError("not a bucket name that can be imported from")
+    return value
+
+
+def _key_prefix(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError("holds control characters")
+    if value.startswith("/"):
+        raise ValueError("object keys do not begin with a slash")
+    if len(value.encode()) > 800:
+        raise ValueError("longer than 800 bytes, which leaves no room for the file name")
+    return value
+
+
+def _folder_prefix(value: str) -> str:
+    folder = _key_prefix(value.strip("/"))
+    if any(part in ("", ".", "..") for part in folder.split("/")) and folder:
+        raise ValueError("has an empty, . or .. folder, which many programs cannot open")
+    return f"{folder}/" if folder else ""
+
+
+def _region(value: str) -> str:
+    if not _REGION.fullmatch(value):
+        raise ValueError("not an AWS region")
+    return value
+
+
+def _connection(value: str) -> str:
+    if not _CONNECTION.fullmatch(value):
+        raise ValueError("not the id of an Airflow connection")
+    return value
+
+
+def _converter(value: str) -> str:
+    if not _CONVERTER.fullmatch(value):
+        raise ValueError("not the name of a JSON file (a name alone, no folders)")
+    return value
+
+
+def _instant(value: Any) -> Any:
+    # YAML gives a date for 2013-01-01, and a time without zone for 2013-01-01 00:00:00: all is UTC here.
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return value
+
+
+def _whole_hour(value: datetime) -> datetime:
+    if value.minute or value.second or value.microsecond:
+        raise ValueError("not a whole hour: exports go by the hour")
+    return value
+
+
+def _day(value: Any) -> Any:
+    # From JSON (the ledger's record) a date comes as text.
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            return value
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id)]
+Text = Annotated[str, AfterValidator(_text)]
+Email = Annotated[str, AfterValidator(_email)]
+Number = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+Bucket = Annotated[str, AfterValidator(_bucket)]
+ImportBucket = Annotated[str, AfterValidator(_import_bucket)]
+KeyPrefix = Annotated[str, AfterValidator(_key_prefix)]
+FolderPrefix = Annotated[str, AfterValidator(_folder_prefix)]
+Region = Annotated[str, AfterValidator(_region)]
+ConnectionId = Annotated[str, AfterValidator(_connection)]
+ConverterFile = Annotated[str, AfterValidator(_converter)]
+HourInstant = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_whole_hour)]
+Day = Annotated[date, BeforeValidator(_day)]

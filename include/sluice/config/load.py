@@ -1,0 +1,237 @@
+"""Reading the whole configuration: good files count, bad ones become problems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sluice.config.crosscheck import cross_check
+from sluice.config.document import Document, DocumentError, read_document
+from sluice.config.exports import ExportConfig
+from sluice.config.imports import ImportConfig
+from sluice.config.lake import LakeConfig
+from sluice.config.model import ConfigModel
+from sluice.config.problems import ConfigError, ConfigProblem, shown
+from sluice.config.projects import Organisation, Project
+from sluice.config.validate import build, unknown_key
+from sluice.errors import SluiceError
+
+ENVIRONMENT = "SLUICE_CONFIG"
+
+Model = TypeVar("Model", bound=ConfigModel)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The valid part of a configuration folder, and the problems of the rest.
+
+    Each list is in the order of its files. A thing with a problem is in no list.
+    """
+
+    directory: Path
+    organisations: tuple[Organisation, ...] = ()
+    projects: tuple[Project, ...] = ()
+    exports: tuple[ExportConfig, ...] = ()
+    imports: tuple[ImportConfig, ...] = ()
+    problems: tuple[ConfigProblem, ...] = ()
+    lake_or_none: LakeConfig | None = None
+
+    @property
+    def lake(self) -> LakeConfig:
+        """Where the lake lies. Raises ConfigError if lake.yaml has a problem."""
+        if self.lake_or_none is None:
+            raise ConfigError(self.directory, [p for p in self.problems if p.file == "lake.yaml"])
+        return self.lake_or_none
+
+    def raise_for_problems(self) -> None:
+        """Raise ConfigError with all problems, if there are any."""
+        if self.problems:
+            raise ConfigError(self.directory, self.problems)
+
+    def export(self, id: str) -> ExportConfig:
+        """Return a destination by its id. Raises SluiceError if there is no valid one."""
+        return _by_id(self.exports, id, "export destination", self)
+
+    def source(self, id: str) -> ImportConfig:
+        """Return an import source by its id. Raises SluiceError if there is no valid one."""
+        return _by_id(self.imports, id, "import source", self)
+
+    def project(self, id: int) -> Project:
+        """Return a project by its id. Raises SluiceError if there is no valid one."""
+        return _by_id(self.projects, id, "project", self)
+
+    def organisation_of(self, project: int) -> Organisation:
+        """Return the organisation that owns a project. Raises SluiceError if there is none."""
+        return _by_id(self.organisations, self.project(project).organisation, "organisation", self)
+
+    def converter_path(self, source: ImportConfig) -> Path:
+        """Return the path of a source's converter file."""
+        return self.directory / "converters" / source.converter
+
+
+def default_directory() -> Path:
+    """Return the configuration's folder: SLUICE_CONFIG, or include/config of this repository."""
+    named = os.environ.get(ENVIRONMENT)
+    return Path(named) if named else Path(__file__).parents[2] / "config"
+
+
+def load_config(directory: Path | None = None, *, compile_converters: bool = False) -> Config:
+    """Read a configuration folder (default_directory() by default).
+
+    Never raises for what is in the files: the result's `problems` says it. Converters are checked to be
+    there, and compiled only on demand: parsing a DAG file should not pay for that.
+    """
+    folder = (directory or default_directory()).resolve()
+    problems: list[ConfigProblem] = []
+    if not folder.is_dir():
+        problem = ConfigProblem(
+            "", "", f"there is no such folder: create it, or set {ENVIRONMENT} to the configuration's folder"
+        )
+        return Config(folder, problems=(problem,))
+    organisations, projects, refused = _read_projects(folder, problems)
+    lake = _read_lake(folder, problems)
+    exports = list(_read_folder(folder, "exports", ExportConfig, problems))
+    imports = list(_read_folder(folder, "imports", ImportConfig, problems))
+    found = cross_check(folder, organisations, projects, refused, exports, imports)
+    problems += found.problems
+    if compile_converters:
+        problems += _converter_problems(folder, imports)
+    bad = {problem.file for problem in problems}
+    return Config(
+        directory=folder,
+        organisations=tuple(found.organisations),
+        projects=tuple(found.projects),
+        exports=tuple(export for export in exports if export.source_file not in bad),
+        imports=tuple(source for source in imports if source.source_file not in bad),
+        problems=tuple(problems),
+        lake_or_none=lake,
+    )
+
+
+def _read(path: Path, file: str, problems: list[ConfigProblem]) -> Document | None:
+    try:
+        return read_document(path, file)
+    except DocumentError as error:
+        problems.append(error.problem)
+        return None
+
+
+def _read_projects(
+    folder: Path, problems: list[ConfigProblem]
+) -> tuple[list[Organisation], list[Project], frozenset[int] | None]:
+    """Read projects.yaml entry by entry: one bad project does not take the others down."""
+    document = _read(folder / "projects.yaml", "projects.yaml", problems)
+    if document is None:
+        return [], [], None
+    refused: set[int] = set()
+
+    def entries(key: str, model: type[Model]) -> list[Model]:
+        built = []
+        content = document.content.get(key)
+        if not isinstance(content, list):
+            problems.append(
+                ConfigProblem(
+                    document.file,
+                    key,
+                    "not a list" if key in document.content else "missing",
+                    shown(content) if key in document.content else None,
+                    f"a list of {key}",
+                    document.line((key,)),
+                )
+            )
+            return []
+        for index, item in enumerate(content):
+            entry, mistakes = build(model, item, document, (key, index))
+            problems.extend(mistakes)
+            if entry is not None:
+                built.append(entry)
+            elif isinstance(item, dict) and isinstance(item.get("id"), int):
+                refused.add(item["id"])
+        return built
+
+    organisations = entries("organisations", Organisation)
+    projects = entries("projects", Project)
+    problems += [
+        unknown_key(key, ["organisations", "projects"], document.file, key, document.line((key,)))
+        for key in document.content
+        if key not in ("organisations", "projects")
+    ]
+    return organisations, projects, frozenset(refused)
+
+
+def _read_lake(folder: Path, problems: list[ConfigProblem]) -> LakeConfig | None:
+    document = _read(folder / "lake.yaml", "lake.yaml", problems)
+    if document is None:
+        return None
+    lake, mistakes = build(LakeConfig, document.content, document)
+    problems.extend(mistakes)
+    if lake is not None and lake.is_local:
+        absolute = lake.model_copy(update={"uri": str((folder / lake.uri).resolve())})
+        return absolute
+    return lake
+
+
+def _read_folder(
+    folder: Path, name: str, model: type[Model], problems: list[ConfigProblem]
+) -> Iterable[Model]:
+    for path in sorted((folder / name).glob("*")):
+        file = f"{name}/{path.name}"
+        if path.name.startswith(".") or path.suffix not in (".yaml", ".yml"):
+            continue
+        if path.suffix == ".yml":
+            problems.append(ConfigProblem(file, "", "not read: rename it to end in .yaml"))
+            continue
+        document = _read(path, file, problems)
+        if document is None:
+            continue
+        built, mistakes = build(model, document.content, document)
+        problems.extend(mistakes)
+        if built is not None:
+            yield built
+
+
+def _converter_problems(folder: Path, imports: Iterable[ImportConfig]) -> list[ConfigProblem]:
+    from sluice.converter import Converter
+
+    problems = []
+    checked: dict[str, SluiceError | None] = {}
+    for source in imports:
+        path = folder / "converters" / source.converter
+        if not path.is_file():
+            continue
+        if source.converter not in checked:
+            checked[source.converter] = _error_of(Converter.from_file, path)
+        error = checked[source.converter]
+        if error is not None:
+            problems.append(
+                ConfigProblem(
+                    source.source_file, "converter", f"converters/{source.converter} is refused: {error}"
+                )
+            )
+    return problems
+
+
+def _error_of(read: Callable[[Path], object], path: Path) -> SluiceError | None:
+    try:
+        read(path)
+    except SluiceError as error:
+        return error
+    return None
+
+
+Identified = TypeVar("Identified", Organisation, Project, ExportConfig, ImportConfig)
+
+
+def _by_id(things: Iterable[Identified], id: object, kind: str, config: Config) -> Identified:
+    known = []
+    for thing in things:
+        if thing.id == id:
+            return thing
+        known.append(str(thing.id))
+    hint = " The configuration has problems: run `sluice check`." if config.problems else ""
+    raise SluiceError(
+        f"There is no valid {kind} {id} in {config.directory}; valid are: {', '.join(known) or 'none'}.{hint}"
+    )

@@ -1,0 +1,71 @@
+"""Organisations and their projects: include/config/projects.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from sluice.config.fields import Email, Number, Text
+from sluice.config.model import ConfigModel, setting
+
+
+def _distinct(values: tuple[object, ...]) -> tuple[object, ...]:
+    doubles = {str(value) for value in values if values.count(value) > 1}
+    if doubles:
+        raise ValueError(f"named twice: {', '.join(sorted(doubles))}")
+    return values
+
+
+ProjectIds = Annotated[tuple[Number, ...], Field(strict=False), AfterValidator(_distinct)]
+
+
+class Organisation(ConfigModel):
+    """One customer: owns projects and buckets, and names who is written to when access fails."""
+
+    UNHASHED: ClassVar = frozenset({"name", "administrators"})
+
+    id: Number = setting(
+        allowed="a positive whole number, never changed later",
+        meaning="Identity of the organisation; the folder and name of its merged-IDs files carry it.",
+    )
+    name: Text = setting(allowed="text", meaning="What people call it.")
+    administrators: Annotated[tuple[Email, ...], Field(strict=False)] = setting(
+        (), allowed="a list of e-mail addresses", meaning="Who is told when a destination loses its access."
+    )
+
+
+class Project(ConfigModel):
+    """One Amplitude project: the `app` of its events, and the number in its files' names."""
+
+    UNHASHED: ClassVar = frozenset({"name"})
+
+    id: Number = setting(
+        allowed="a positive whole number, never changed later",
+        meaning="Identity of the project: the `app` of its events and the number in the names of its files.",
+    )
+    name: Text = setting(allowed="text", meaning="What people call it.")
+    organisation: Number = setting(
+        allowed="the id of an organisation of this file", meaning="The organisation that owns the project."
+    )
+    kind: Literal["single", "portfolio"] = setting(
+        "single",
+        allowed="single or portfolio",
+        meaning=(
+            "`single` holds events of its own; `portfolio` looks at several single projects together,"
+            " and can be neither imported into nor exported (amplitude-spec 1.1)."
+        ),
+    )
+    sources: ProjectIds = setting(
+        (),
+        allowed="a list of ids of single projects of the same organisation, for a portfolio only",
+        meaning="The projects that a portfolio looks at, in the order of its columns.",
+    )
+
+    @model_validator(mode="after")
+    def _sources_fit_kind(self) -> Self:
+        if self.kind == "portfolio" and not self.sources:
+            raise ValueError("a portfolio project needs sources: the ids of the projects that it looks at")
+        if self.kind == "single" and self.sources:
+            raise ValueError("only a portfolio project has sources")
+        return self
