@@ -27,7 +27,7 @@ class Service:
     """One server program; a subclass says how it is prepared, run and probed.
 
     Below `data_dir`, which services share, are `logs/<name>.log`, `run/<name>.pid` and the service's
-    own folder `<name>`, its `home`.
+    own folder, its `home`.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Service:
     #: How long it may take until it answers.
     ready_seconds: float = 60.0
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, folder: str | None = None) -> None:
         self.data_dir = data_dir.absolute()
-        self.home = self.data_dir / self.name
+        self.home = self.data_dir / (folder or self.name)
         self.log = self.data_dir / "logs" / f"{self.name}.log"
         self.pid_file = self.data_dir / "run" / f"{self.name}.pid"
         self._guard: subprocess.Popen[bytes] | None = None
@@ -117,6 +117,20 @@ class Service:
         code = self._guard.poll() if self._guard else None
         if code is not None:
             raise ServiceFailedError(self.name, f"ended with exit code {code}", self.log)
+
+    def wait_done(self) -> None:
+        """Wait until a program that ends by itself has ended; a failure of it is an error."""
+        if self._guard is None:
+            return
+        try:
+            code = self._guard.wait(self.ready_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise ServiceFailedError(
+                self.name, f"did not finish within {self.ready_seconds:.0f} s", self.log
+            ) from error
+        if code != 0:
+            raise ServiceFailedError(self.name, f"ended with exit code {code}", self.log)
+        self.stop()
 
     def start(self) -> Self:
         """Start the program and wait until it is healthy; on failure nothing of it is left."""

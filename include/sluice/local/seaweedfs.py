@@ -110,8 +110,9 @@ class SeaweedFS(Service):
             ),
             *(f"-master.port={port['master']}", f"-master.port.grpc={port['master.grpc']}"),
             "-master.telemetry=false",
-            # The only master elects itself; the default of 10 s is what a restart would wait for.
-            *("-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"),
+            # The only master leads at once. Else it waits for an election, which takes up to 20 s
+            # at a restart, and a volume server that asks in the meantime comes back 5 s later.
+            "-master.peers=none",
             *(f"-volume.port={port['volume']}", f"-volume.port.grpc={port['volume.grpc']}"),
             *("-volume.max=0", "-volume.preStopSeconds=0", "-master.volumeSizeLimitMB=256"),
             *("-filer", f"-filer.port={port['filer']}", f"-filer.port.grpc={port['filer.grpc']}"),
