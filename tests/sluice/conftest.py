@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sluice.lake import Lake
 from sluice.ledger import Ledger
 
 
@@ -18,3 +19,10 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path) -> str:
 @pytest.fixture
 def ledger(ledger_url: str) -> Ledger:
     return Ledger.open(ledger_url)
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    lake = Lake(str(tmp_path / "lake"))
+    lake.create()
+    return lake

@@ -1,4 +1,4 @@
-"""What a commit to `events` says about itself: the project's log, from which the ledger is projected (ADR 1)."""
+"""What a commit to `events` says about itself: the log of which the ledger is a projection (ADR 1)."""
 
 from __future__ import annotations
 

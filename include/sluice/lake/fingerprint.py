@@ -7,11 +7,11 @@ from dataclasses import dataclass
 _MODULUS = 1 << 128
 _EMPTY = "0" * 32
 
-# SQL (DuckDB) of the two sums from which `from_sums` makes the digest: the 64-bit halves of
-# md5(uuid/revision), each summed without overflow.
+# SQL (DuckDB) of the two sums from which `from_sums` makes the digest. The hash is the MD5 of uuid/revision
+# read as a little-endian number; DuckDB calls the digest's first eight bytes, its low half, "upper".
 SUMS_SQL = """
-    sum(md5_number_upper(uuid || '/' || revision)::HUGEINT),
-    sum(md5_number_lower(uuid || '/' || revision)::HUGEINT)
+    sum(md5_number_lower(uuid || '/' || revision)::HUGEINT),
+    sum(md5_number_upper(uuid || '/' || revision)::HUGEINT)
 """
 
 
@@ -26,9 +26,9 @@ class Fingerprint:
     digest: str = _EMPTY
 
     @classmethod
-    def from_sums(cls, rows: int, upper: int, lower: int) -> Fingerprint:
-        """Build a fingerprint from the sums of the upper and of the lower 64-bit halves."""
-        return cls(rows, f"{((int(upper) << 64) + int(lower)) % _MODULUS:032x}")
+    def from_sums(cls, rows: int, high: int, low: int) -> Fingerprint:
+        """Build a fingerprint from the sums of the high and of the low 64-bit halves."""
+        return cls(rows, f"{((int(high) << 64) + int(low)) % _MODULUS:032x}")
 
     def __add__(self, other: Fingerprint) -> Fingerprint:
         total = (int(self.digest, 16) + int(other.digest, 16)) % _MODULUS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from deltalake import DeltaTable
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from sluice.lake.commits import LoadedFile, LogEntry, entries_since
 from sluice.lake.fingerprint import Fingerprint
@@ -41,7 +41,8 @@ def _applied(ledger: Ledger, lake_id: str) -> int:
         known = connection.execute(select(lake_versions.c.lake, lake_versions.c.version)).first()
         if known is None:
             # Version 0 is the table's creation.
-            connection.execute(insert(lake_versions).values(lake=lake_id, version=0))
+            new = ledger.insert(lake_versions).values(lake=lake_id, version=0)
+            connection.execute(new.on_conflict_do_nothing())
             return 0
     if known.lake != lake_id:
         raise LakeError(
@@ -71,8 +72,8 @@ def _apply(connection: Connection, version: int, entry: LogEntry) -> None:
         )
     )
     _apply_project(connection, entry)
-    for hour, change in entry.hours.items():
-        _apply_hour(connection, entry.project, hour, change)
+    if entry.hours:
+        _apply_hours(connection, entry)
     for file in entry.files:
         _apply_file(connection, entry, file)
 
@@ -100,16 +101,18 @@ def _apply_project(connection: Connection, entry: LogEntry) -> None:
     )
 
 
-def _apply_hour(connection: Connection, project: int, hour: datetime, change: Fingerprint) -> None:
-    key = and_(hours.c.project == project, hours.c.hour == hour)
-    known = connection.execute(select(hours.c.rows, hours.c.digest).where(key)).first()
-    if known is None:
-        connection.execute(
-            insert(hours).values(project=project, hour=hour, rows=change.rows, digest=change.digest)
-        )
-    else:
-        total = Fingerprint(known.rows, known.digest) + change
-        connection.execute(update(hours).where(key).values(rows=total.rows, digest=total.digest))
+def _apply_hours(connection: Connection, entry: LogEntry) -> None:
+    mine = and_(hours.c.project == entry.project, hours.c.hour.in_(entry.hours))
+    known = {
+        row.hour: Fingerprint(row.rows, row.digest) for row in connection.execute(select(hours).where(mine))
+    }
+    new = [
+        {"project": entry.project, "hour": hour, "rows": total.rows, "digest": total.digest}
+        for hour, change in entry.hours.items()
+        for total in (known.get(hour, Fingerprint()) + change,)
+    ]
+    connection.execute(delete(hours).where(mine))
+    connection.execute(insert(hours), new)
 
 
 def _apply_file(connection: Connection, entry: LogEntry, file: LoadedFile) -> None:

@@ -12,6 +12,7 @@ import pyarrow.fs as pafs
 from deltalake import DeltaTable
 
 from sluice.errors import SluiceError
+from sluice.lake.data_files import BOUNDED_COLUMNS
 from sluice.lake.schema import DEVICES, EVENTS, REJECTS, USERS
 
 # Side tables are partitioned by project only: they are read by key, not by time.
@@ -24,11 +25,17 @@ _SCHEMAS: dict[str, tuple[pa.Schema, list[str]]] = {
 # In the order in which a load commits to them; `events` is last of all (ADR 1).
 SIDE_TABLES = ("users", "devices", "rejects")
 
-_PROPERTIES = {
+_PROPERTIES: dict[str, str | None] = {
     # A commit's metadata must outlive checkpoints: the ledger is a projection of it (ADR 1).
     "delta.enableExpiredLogCleanup": "false",
     "delta.checkpointInterval": "50",
 }
+
+
+def _properties(schema: pa.Schema) -> dict[str, str | None]:
+    # By default the first 32 columns have bounds in the log, and the ones that matter are not among them.
+    bounded = [name for name in BOUNDED_COLUMNS if name in schema.names]
+    return _PROPERTIES | {"delta.dataSkippingStatsColumns": ",".join(bounded)}
 
 
 class LakeError(SluiceError):
@@ -61,7 +68,7 @@ class Lake:
                     schema=schema,
                     mode="ignore",
                     partition_by=partition_by,
-                    configuration=_PROPERTIES,
+                    configuration=_properties(schema),
                     storage_options=self.storage_options,
                 )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from sluice.ledger.database import Ledger
 from sluice.ledger.tables import counters
@@ -11,10 +9,9 @@ from sluice.ledger.tables import counters
 
 def take_block(ledger: Ledger, name: str, size: int, *, start: int = 1) -> range:
     """Take the next `size` numbers of the counter, which begins at `start` when it is new."""
-    insert = sqlite_insert if ledger.is_sqlite else postgresql_insert
     with ledger.begin() as connection:
         statement = (
-            insert(counters)
+            ledger.insert(counters)
             .values(name=name, next=start + size)
             .on_conflict_do_update(index_elements=["name"], set_={"next": counters.c.next + size})
             .returning(counters.c.next)

@@ -13,7 +13,11 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, select, text
+from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -69,6 +73,10 @@ class Ledger:
     def is_sqlite(self) -> bool:
         """Whether the ledger is a SQLite file, which serves one machine only."""
         return self.engine.dialect.name == "sqlite"
+
+    def insert(self, table: Table) -> SqliteInsert | PostgresqlInsert:
+        """Start an INSERT that knows ON CONFLICT; the two dialects spell it alike."""
+        return sqlite_insert(table) if self.is_sqlite else postgresql_insert(table)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

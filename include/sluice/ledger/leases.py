@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event, Thread
 
-from sqlalchemy import Insert, delete, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import delete, or_, select, update
 
 from sluice.ledger.database import Ledger, now
 from sluice.ledger.tables import leases
@@ -31,12 +29,11 @@ class Lease:
 
 def take(ledger: Ledger, name: str, holder: str, seconds: float) -> bool:
     """Take or renew the lease for `holder`; False if another holder has it and it has not expired."""
-    insert = sqlite_insert if ledger.is_sqlite else postgresql_insert
     with ledger.begin() as connection:
         moment = now(connection)
         new = {"holder": holder, "acquired_at": moment, "expires_at": moment + timedelta(seconds=seconds)}
-        statement: Insert = (
-            insert(leases)
+        statement = (
+            ledger.insert(leases)
             .values(name=name, **new)
             .on_conflict_do_update(
                 index_elements=["name"],

@@ -1,0 +1,148 @@
+"""Writes a table's Parquet files, in the order of the rows and with memory that does not grow.
+
+deltalake's own writer neither keeps the order of rows nor lets a commit follow later; so the files are
+written here, and a commit names them. A file that no commit names is not part of the table; maintenance
+removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+# Rows held in memory before they become a row group; a reader of one hour prunes by row group.
+ROW_GROUP_ROWS = 50_000
+# About 200 MB of events of 1 KB.
+FILE_ROWS = 1_000_000
+
+# Columns with bounds in the log, by which readers skip files.
+BOUNDED_COLUMNS = ("server_upload_time", "loaded_at", "amplitude_id", "n")
+
+
+def write_data_files(
+    filesystem: pafs.FileSystem, batches: Iterable[pa.RecordBatch], partition_by: list[str]
+) -> list[AddAction]:
+    """Write batches as data files of a table and return the actions that a commit needs to add them.
+
+    `filesystem` is rooted at the table. Rows of one partition must be adjacent, or a partition gets more
+    files than it needs. Each file keeps the rows' order.
+    """
+    actions: list[AddAction] = []
+    for partition, pieces in groupby(_split(batches, partition_by), key=itemgetter(0)):
+        actions.extend(_write_partition(filesystem, partition, (rows for _, rows in pieces)))
+    return actions
+
+
+def _split(
+    batches: Iterable[pa.RecordBatch], partition_by: list[str]
+) -> Iterator[tuple[dict[str, str], pa.RecordBatch]]:
+    """Cut each batch where a partition column's value changes; the pieces no longer hold these columns."""
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        keys = list(zip(*(batch.column(name).to_pylist() for name in partition_by), strict=True))
+        rest = batch.drop_columns(partition_by)
+        start = 0
+        for end in range(1, len(keys) + 1):
+            if end == len(keys) or keys[end] != keys[start]:
+                values = dict(zip(partition_by, map(_partition_text, keys[start]), strict=True))
+                yield values, rest.slice(start, end - start)
+                start = end
+
+
+def _partition_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _write_partition(
+    filesystem: pafs.FileSystem, partition: dict[str, str], batches: Iterator[pa.RecordBatch]
+) -> Iterator[AddAction]:
+    folder = "/".join(f"{name}={quote(value, safe='')}" for name, value in partition.items())
+    filesystem.create_dir(folder, recursive=True)
+    groups = _row_groups(batches)
+    first = next(groups, None)
+    while first is not None:
+        path = f"{folder}/part-{uuid.uuid4()}.zstd.parquet"
+        statistics = _Statistics()
+        with (
+            filesystem.open_output_stream(path) as stream,
+            pq.ParquetWriter(stream, first.schema, compression="zstd") as writer,
+        ):
+            group: pa.Table | None = first
+            while group is not None and statistics.rows < FILE_ROWS:
+                writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+                statistics.add(group)
+                group = next(groups, None)
+        first = group
+        yield AddAction(
+            path=path,
+            size=filesystem.get_file_info(path).size,
+            partition_values=partition,
+            modification_time=int(time.time() * 1000),
+            data_change=True,
+            stats=statistics.to_json(),
+        )
+
+
+def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        if rows >= ROW_GROUP_ROWS:
+            yield pa.Table.from_batches(held)
+            held, rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+class _Statistics:
+    """The statistics of one file, in the form of the Delta protocol."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._low: dict[str, Any] = {}
+        self._high: dict[str, Any] = {}
+
+    def add(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
+        for name in BOUNDED_COLUMNS:
+            if name not in table.column_names:
+                continue
+            bounds = pc.min_max(table.column(name)).as_py()
+            if bounds["min"] is not None:
+                self._low[name] = min(bounds["min"], self._low.get(name, bounds["min"]))
+                self._high[name] = max(bounds["max"], self._high.get(name, bounds["max"]))
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "numRecords": self.rows,
+                "minValues": {name: _bound(value, up=False) for name, value in self._low.items()},
+                "maxValues": {name: _bound(value, up=True) for name, value in self._high.items()},
+                "nullCount": {},
+            }
+        )
+
+
+def _bound(value: Any, *, up: bool) -> Any:
+    if not isinstance(value, datetime):
+        return value
+    # The protocol keeps milliseconds: a lower bound is cut, an upper bound is rounded up.
+    if up and value.microsecond % 1000:
+        value += timedelta(milliseconds=1)
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"

@@ -1,0 +1,88 @@
+"""Turns staged rows into rows of `events`: what the load assigns is added, what is not kept is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sluice.lake.decision import Decision
+from sluice.lake.schema import EVENTS, TIMESTAMP
+from sluice.lake.snapshot import Snapshot
+
+BATCH_ROWS = 20_000
+
+
+def enriched_rows(
+    connection: duckdb.DuckDBPyConnection,
+    snapshot: Snapshot,
+    files: Sequence[str],
+    decision: Decision,
+    instant: datetime,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the kept rows of the staged files as rows of `events`, in the order of their `seq`."""
+    rows = _enrich(snapshot, files, decision, instant)
+    if decision.in_order:
+        yield from rows
+        return
+    connection.register("unordered", pa.RecordBatchReader.from_batches(EVENTS, rows))
+    ordered = connection.sql("SELECT * FROM unordered ORDER BY seq").to_arrow_reader(BATCH_ROWS)
+    for batch in ordered:
+        yield pa.RecordBatch.from_arrays(
+            [column.cast(field.type) for column, field in zip(batch.columns, EVENTS, strict=True)],
+            schema=EVENTS,
+        )
+    connection.unregister("unordered")
+
+
+def _enrich(
+    snapshot: Snapshot, files: Sequence[str], decision: Decision, instant: datetime
+) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for path in files:
+        with pq.ParquetFile(snapshot.lake.filesystem().open_input_file(path)) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                end = start + batch.num_rows
+                keep = decision.keep[start:end]
+                if keep.any():
+                    yield _assign(
+                        batch.filter(pa.array(keep)),
+                        project=snapshot.project,
+                        instant=instant,
+                        upload_time=pa.array(decision.upload_time[start:end][keep]).cast(TIMESTAMP),
+                        amplitude_id=pa.array(decision.amplitude_id[start:end][keep]),
+                        seq=pa.array(decision.seq[start:end][keep]),
+                    )
+                start = end
+
+
+def _assign(
+    batch: pa.RecordBatch,
+    *,
+    project: int,
+    instant: datetime,
+    upload_time: pa.Array,
+    amplitude_id: pa.Array,
+    seq: pa.Array,
+) -> pa.RecordBatch:
+    rows = batch.num_rows
+    assigned = {
+        "amplitude_id": amplitude_id,
+        "app": pa.array(np.full(rows, project, dtype=np.int64)),
+        "server_upload_time": upload_time,
+        # Ingested and processed are one step here (decisions E-21).
+        "processed_time": upload_time,
+        "upload_date": pc.floor_temporal(upload_time, unit="day").cast(pa.date32()),
+        "loaded_at": pa.repeat(pa.scalar(instant, TIMESTAMP), rows),
+        "seq": seq,
+        "revision": pa.array(np.zeros(rows, dtype=np.int32)),
+    }
+    columns = [
+        assigned[field.name] if field.name in assigned else batch.column(field.name) for field in EVENTS
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=EVENTS)

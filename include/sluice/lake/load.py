@@ -1,0 +1,242 @@
+"""Loads staged files into the lake, each exactly once: the load protocol (ADR 1)."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import select
+
+from sluice.lake.commits import Counts, LoadedFile, LogEntry
+from sluice.lake.data_files import write_data_files
+from sluice.lake.decision import Decision, UploadTime, decide
+from sluice.lake.enrich import enriched_rows
+from sluice.lake.projection import catch_up
+from sluice.lake.schema import DEVICES, REJECTS, USERS
+from sluice.lake.snapshot import Refused, Snapshot
+from sluice.lake.sql import connect
+from sluice.lake.store import Lake
+from sluice.ledger import Ledger, leases
+from sluice.ledger.tables import files as files_table
+
+log = logging.getLogger(__name__)
+
+# A load renews its lease three times in this span; a dead one keeps an hour open no longer.
+LEASE_SECONDS = 60.0
+# From this refusal on, a load asks the others to wait for it.
+PATIENCE = 2
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One source file, converted: where its rows wait below the lake's filesystem, and their counts.
+
+    `events` is None if no row is left to load; `failed` is the reason if the file as a whole is refused:
+    then none of its rows is loaded, and its rejects are kept.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    rows_read: int
+    ignored: int
+    rejected: int
+    events: str | None = None
+    rejects: str | None = None
+    failed: str | None = None
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """Staged files of one source, to be loaded together: all of them or none.
+
+    `upload_time` says what server_upload_time is: the load's instant, or each event's own time, which lets
+    a historical load keep its time line (decisions E-21).
+    """
+
+    project: int
+    source: str
+    files: Sequence[StagedFile]
+    upload_time: UploadTime = "now"
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What became of a request: the counts of all its files, and how many commits it took.
+
+    `commits` is 0 if an earlier attempt had already loaded every file.
+    """
+
+    counts: Counts
+    commits: int
+    refusals: int
+
+
+def load(lake: Lake, ledger: Ledger, request: LoadRequest) -> LoadResult:
+    """Load the request's files that the log does not name yet, in one commit.
+
+    Everything is decided from one snapshot and committed through it. If another commit of the project came
+    between, the log refuses ours and all is decided anew; nothing of a refused attempt can be seen.
+    """
+    attempt = str(uuid.uuid4())
+    refusals = 0
+    with ExitStack() as stack:
+        stack.enter_context(leases.held(ledger, f"load:{request.project}:{attempt}", attempt, LEASE_SECONDS))
+        while True:
+            if refusals == PATIENCE:
+                stack.enter_context(_commit_turn(ledger, request.project, attempt))
+            elif refusals < PATIENCE:
+                _wait_for_turn(ledger, request.project)
+            snapshot = Snapshot.open(lake, ledger, request.project)
+            todo = [file for file in request.files if not _is_loaded(ledger, request.source, file)]
+            if not todo:
+                return LoadResult(_counts(ledger, request), 0, refusals)
+            try:
+                # Each try has its own name: a side row of a refused try must not pass for one of the next.
+                _commit(snapshot, request, todo, f"{attempt[:-4]}{refusals:04x}")
+            except Refused as refusal:
+                refusals += 1
+                log.info(
+                    "Another load of project %s came first, starting again: %s", request.project, refusal
+                )
+                continue
+            catch_up(ledger, snapshot.lake.events())
+            return LoadResult(_counts(ledger, request), 1, refusals)
+
+
+def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile], attempt: str) -> None:
+    """Decide the files from the snapshot, write their data, and commit: side tables first, events last."""
+    instant = snapshot.next_instant()
+    staged = [file for file in files if file.events and not file.failed]
+    paths = [str(file.events) for file in staged]
+    with connect() as connection:
+        decision = decide(connection, snapshot, paths, instant, request.upload_time)
+        entry = LogEntry(
+            kind="load",
+            project=request.project,
+            number=snapshot.number,
+            attempt=attempt,
+            source=request.source,
+            instant=instant,
+            files=tuple(_loaded_files(files, staged, decision)),
+            hours=decision.hours,
+        )
+        actions = write_data_files(
+            snapshot.lake.table_filesystem("events"),
+            enriched_rows(connection, snapshot, paths, decision, instant),
+            snapshot.tables["events"].metadata().partition_columns,
+        )
+    for name, rows in (
+        ("users", _side_rows(decision.new_users, USERS, entry)),
+        ("devices", _side_rows(decision.new_devices, DEVICES, entry)),
+        ("rejects", _rejects(snapshot.lake, files, entry)),
+    ):
+        if rows.num_rows:
+            snapshot.append_side_rows(name, rows, entry)
+    snapshot.commit(actions, entry)
+
+
+def _loaded_files(
+    files: Sequence[StagedFile], staged: Sequence[StagedFile], decision: Decision
+) -> Iterator[LoadedFile]:
+    kept = {(file.bucket, file.key): n for file, n in zip(staged, decision.kept_per_file, strict=True)}
+    for file in files:
+        if file.failed:
+            # None of its rows was loaded: those that could have been count as rejected with the file.
+            counts = Counts(file.rows_read, 0, 0, file.ignored, file.rows_read - file.ignored)
+        else:
+            candidates = file.rows_read - file.ignored - file.rejected
+            loaded = kept.get((file.bucket, file.key), 0)
+            counts = Counts(file.rows_read, loaded, candidates - loaded, file.ignored, file.rejected)
+        yield LoadedFile(file.bucket, file.key, file.etag, counts, file.failed)
+
+
+def _side_rows(rows: pa.Table, schema: pa.Schema, entry: LogEntry) -> pa.Table:
+    return _with_constants(rows, schema, app=entry.project, n=entry.number, attempt=entry.attempt)
+
+
+def _rejects(lake: Lake, files: Sequence[StagedFile], entry: LogEntry) -> pa.Table:
+    tables = [
+        _with_constants(
+            pq.read_table(file.rejects, filesystem=lake.filesystem()),
+            REJECTS,
+            app=entry.project,
+            source=entry.source,
+            bucket=file.bucket,
+            key=file.key,
+            rejected_at=entry.instant,
+            n=entry.number,
+            attempt=entry.attempt,
+        )
+        for file in files
+        if file.rejects
+    ]
+    return pa.concat_tables(tables) if tables else REJECTS.empty_table()
+
+
+def _with_constants(rows: pa.Table, schema: pa.Schema, **constants: Any) -> pa.Table:
+    columns = [
+        pa.repeat(pa.scalar(constants[field.name], field.type), rows.num_rows)
+        if field.name in constants
+        else rows.column(field.name).cast(field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _is_loaded(ledger: Ledger, source: str, file: StagedFile) -> bool:
+    """Whether the log, as far as the ledger has caught up, names the file for this source."""
+    return _file_row(ledger, source, file) is not None
+
+
+def _file_row(ledger: Ledger, source: str, file: StagedFile) -> Any:
+    table = files_table
+    with ledger.begin() as connection:
+        return connection.execute(
+            select(table).where(
+                table.c.source == source,
+                table.c.bucket == file.bucket,
+                table.c.key == file.key,
+                table.c.load_number.is_not(None),
+            )
+        ).first()
+
+
+def _counts(ledger: Ledger, request: LoadRequest) -> Counts:
+    rows = [_file_row(ledger, request.source, file) for file in request.files]
+    return sum(
+        (
+            Counts(row.rows_read, row.loaded, row.duplicate, row.ignored, row.rejected)
+            for row in rows
+            if row is not None
+        ),
+        Counts(),
+    )
+
+
+def _turn(project: int) -> str:
+    return f"commit:{project}"
+
+
+def _wait_for_turn(ledger: Ledger, project: int) -> None:
+    """Wait while a load that was refused before asks for its turn; its lease bounds the wait."""
+    while leases.current(ledger, _turn(project)) is not None:
+        time.sleep(0.1)
+
+
+@contextmanager
+def _commit_turn(ledger: Ledger, project: int, holder: str) -> Iterator[None]:
+    """Hold the project's commit lease, so that small loads cannot starve a large one."""
+    while True:
+        with leases.held(ledger, _turn(project), holder, LEASE_SECONDS) as mine:
+            if mine:
+                yield
+                return
+        time.sleep(0.1)

@@ -1,0 +1,125 @@
+"""All tables of a project as one load sees them: opened together, with the number that it will commit as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction
+from sqlalchemy import select
+
+from sluice.lake.commits import LogEntry, application_id
+from sluice.lake.data_files import write_data_files
+from sluice.lake.projection import catch_up
+from sluice.lake.schema import EVENTS
+from sluice.lake.store import SIDE_TABLES, Lake
+from sluice.ledger import Ledger
+from sluice.ledger.tables import loads, projects
+
+# Instants have the precision of Amplitude's own: milliseconds (amplitude-spec 1.4).
+TICK = timedelta(milliseconds=1)
+
+
+class Refused(Exception):
+    """Another commit of the project came between the snapshot and ours: start again from a new snapshot."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One project's tables at the versions at which they were opened.
+
+    A commit goes through the same table objects: the log refuses it if the project has committed since
+    (ADR 1). `number` is the number that the next commit takes.
+    """
+
+    lake: Lake
+    ledger: Ledger
+    project: int
+    tables: dict[str, DeltaTable]
+    number: int
+    last_instant: datetime | None
+    closed_until: datetime | None
+
+    @classmethod
+    def open(cls, lake: Lake, ledger: Ledger, project: int) -> Snapshot:
+        """Open all tables, then bring the ledger up to the version of `events`."""
+        tables = {name: lake.table(name) for name in (*SIDE_TABLES, "events")}
+        catch_up(ledger, tables["events"])
+        numbers = [table.transaction_version(application_id(project)) or 0 for table in tables.values()]
+        with ledger.begin() as connection:
+            state = connection.execute(select(projects).where(projects.c.project == project)).first()
+        return cls(
+            lake=lake,
+            ledger=ledger,
+            project=project,
+            tables=tables,
+            number=max(numbers) + 1,
+            last_instant=state.instant if state else None,
+            closed_until=state.closed_until if state else None,
+        )
+
+    @property
+    def version(self) -> int:
+        """The version of `events` in this snapshot."""
+        return int(self.tables["events"].version())
+
+    def next_instant(self) -> datetime:
+        """Return the instant of a load that commits now: later than the last, never in a closed hour."""
+        now = self.ledger.now()
+        instant = now - timedelta(microseconds=now.microsecond % 1000)
+        if self.last_instant is not None:
+            instant = max(instant, self.last_instant + TICK)
+        if self.closed_until is not None:
+            instant = max(instant, self.closed_until)
+        return instant
+
+    def dataset(self, name: str) -> pads.Dataset:
+        """Return the project's rows of a table; filters on bounded columns skip whole files."""
+        return self.tables[name].to_pyarrow_dataset(
+            file_pruning_predicate=[("app", "=", str(self.project))],
+            filesystem=self.lake.table_filesystem(name),
+        )
+
+    @cached_property
+    def committed(self) -> pa.Table:
+        """The (n, attempt) of every load of the project; a side table's row of any other is an orphan."""
+        with self.ledger.begin() as connection:
+            rows = connection.execute(
+                select(loads.c.number, loads.c.attempt).where(loads.c.project == self.project)
+            ).all()
+        return pa.table(
+            {
+                "n": pa.array([row.number for row in rows], pa.int64()),
+                "attempt": pa.array([row.attempt for row in rows], pa.string()),
+            }
+        )
+
+    def append_side_rows(self, name: str, rows: pa.Table, entry: LogEntry) -> None:
+        """Commit rows to a side table under the entry's number. Raises Refused."""
+        table = self.tables[name]
+        partition_by = table.metadata().partition_columns
+        actions = write_data_files(self.lake.table_filesystem(name), rows.to_batches(), partition_by)
+        self._commit(table, actions, rows.schema, entry)
+
+    def commit(self, actions: list[AddAction], entry: LogEntry) -> None:
+        """Commit the entry to `events`, with or without files. Raises Refused."""
+        self._commit(self.tables["events"], actions, EVENTS, entry)
+
+    def _commit(
+        self, table: DeltaTable, actions: list[AddAction], schema: pa.Schema, entry: LogEntry
+    ) -> None:
+        try:
+            table.create_write_transaction(
+                actions=list(actions),
+                mode="append",
+                schema=schema,
+                partition_by=table.metadata().partition_columns,
+                commit_properties=entry.properties(),
+            )
+        except CommitFailedError as error:
+            raise Refused(str(error)) from error

@@ -1,0 +1,22 @@
+"""DuckDB as the embedded SQL engine: memory is bounded, what does not fit spills to disk."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+MEMORY_LIMIT = "512MB"
+
+
+@contextmanager
+def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give an in-memory DuckDB that spills to a temporary folder of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-sql-") as spill,
+        duckdb.connect(config={"temp_directory": spill, "memory_limit": MEMORY_LIMIT}) as connection,
+    ):
+        connection.execute("SET enable_progress_bar = false")
+        yield connection
