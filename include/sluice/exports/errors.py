@@ -1,0 +1,33 @@
+"""What can go wrong between an hour and its bucket; each message says what to do."""
+
+from __future__ import annotations
+
+from sluice.errors import SluiceError, TransientError
+
+
+class ExportAccessError(SluiceError):
+    """The bucket cannot be used with these credentials: a setting on the receiving side must change."""
+
+
+class BucketUnavailable(TransientError):
+    """The bucket's store did not answer, or not as a store should."""
+
+
+class HourHeld(TransientError):
+    """Another writer holds the hour: it publishes it, this one does not."""
+
+
+class ForeignHour(SluiceError):
+    """The hour is in the bucket already, by a writer that this destination's ledger does not know."""
+
+
+class WindowError(SluiceError):
+    """The run does not say which hour it is to export, or not a whole one."""
+
+
+class ContentMismatch(TransientError):
+    """The rows that the lake gave for an hour are not those that the ledger records for it."""
+
+
+class Refused(Exception):
+    """The store refused a conditional request, or the upload or object is gone: something else changed it."""

@@ -1,0 +1,249 @@
+"""Event columns to JSON lines, column by column: no Python object is made per row.
+
+The text of a line is joined from about one piece per column. A column of few values is written through a
+dictionary: each distinct value is quoted once, together with the key in front of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sluice.errors import SluiceError
+from sluice.lake.schema import EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
+
+Dialect = Literal["observed", "documented"]
+
+# What JSON does not allow as it is within a string.
+_ESCAPED = r'["\\\x00-\x1f]'
+# Whitespace that JSON allows between tokens and that would break a line in two.
+_LINE_BREAKS = (10, 13)
+# Largest input of one encoding, in bytes: bounds memory, and keeps a batch's lines below the 2 GiB that
+# 32-bit offsets reach even if every byte were a control character (six bytes escaped).
+_MAX_INPUT_BYTES = 64 << 20
+# A dictionary pays while it has at most this share of the rows.
+_DICTIONARY_SHARE = 0.5
+
+# One argument of the join: a text that all lines share, or an array with one text per line.
+_Piece = Any
+
+
+class LakeRowsError(SluiceError):
+    """The lake's rows do not have the columns that an export needs."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines one after the other, each with its line feed; line i is `data[offsets[i]:offsets[i + 1]]`."""
+
+    data: memoryview
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def export_keys(dialect: Dialect) -> tuple[str, ...]:
+    """Return the keys of a line in their order: all 55, or the 48 documented ones (decisions E-18)."""
+    if dialect == "observed":
+        return EXPORT_KEYS
+    return tuple(key for key in EXPORT_KEYS if key not in UNDOCUMENTED_KEYS)
+
+
+class LineEncoder:
+    """Writes batches of event columns as JSON lines in one dialect.
+
+    Every key is there, nulls included, in alphabetical order; times are `YYYY-MM-DD HH:MM:SS.ffffff`, with
+    `T` in the documented dialect (decisions E-1); dictionary fields are the lake's JSON text as it is; NaN
+    and infinity, which JSON does not know, are null. In the observed dialect the keys of `extra` follow.
+    """
+
+    def __init__(self, dialect: Dialect = "observed") -> None:
+        self._dialect = dialect
+        self._keys = export_keys(dialect)
+        # The text in front of each value; the first opens the line.
+        self._heads = {key: f"{',' if n else '{'}{json.dumps(key)}:" for n, key in enumerate(self._keys)}
+        # Columns that had too many distinct values for a dictionary to pay.
+        self._varied: set[str] = set()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a batch must have."""
+        return (*self._keys, "extra") if self._dialect == "observed" else self._keys
+
+    def encode(self, batch: pa.RecordBatch) -> Iterator[Lines]:
+        """Encode a batch, in several pieces if it is large.
+
+        Raises LakeRowsError if a column is missing.
+        """
+        missing = [name for name in self.columns if name not in batch.schema.names]
+        if missing:
+            raise LakeRowsError(
+                f"The lake's events have no column {', '.join(missing)}: the lake was written by another"
+                " version of Sluice; bring both to the same version."
+            )
+        for part in _bounded(batch):
+            yield _lines(self._join(part))
+
+    def _join(self, batch: pa.RecordBatch) -> pa.StringArray:
+        times: list[tuple[pa.Array, pa.Array]] = []
+        pieces: list[_Piece] = []
+        for key in self._keys:
+            _append(pieces, self._pieces(key, batch.column(key), times))
+        _append(pieces, self._tail(batch))
+        if len(pieces) == 1:
+            # Rows that are all alike: a join of scalars only would give one line.
+            return pa.repeat(pieces[0], batch.num_rows)
+        return pc.binary_join_element_wise(*pieces, "")
+
+    def _pieces(self, key: str, column: pa.Array, times: list[tuple[pa.Array, pa.Array]]) -> list[_Piece]:
+        head = self._heads[key]
+        if column.null_count == len(column):
+            return [f"{head}null"]
+        if pa.types.is_dictionary(column.type):
+            return [self._through_dictionary(key, column, head)]
+        if pa.types.is_timestamp(column.type):
+            # client_upload_time and server_received_time, and others, are often the same column twice.
+            for known, text in times:
+                if known.equals(column):
+                    return [head, text]
+            text = self._values(key, column)
+            times.append((column, text))
+            return [head, text]
+        if key not in self._varied:
+            encoded = column.dictionary_encode()
+            if len(encoded.dictionary) <= max(1, len(column) * _DICTIONARY_SHARE):
+                return [self._through_dictionary(key, encoded, head)]
+            # A short batch says little about the column.
+            if len(column) >= 1_000:
+                self._varied.add(key)
+        if column.null_count == 0 and pa.types.is_string(column.type):
+            if key in JSON_COLUMNS:
+                return [head, _one_line(column)]
+            if not _contains_escaped(column):
+                return [f'{head}"', column, '"']
+        return [head, self._values(key, column)]
+
+    def _through_dictionary(self, key: str, column: pa.DictionaryArray, head: str) -> _Piece:
+        texts = pc.binary_join_element_wise(head, self._values(key, column.dictionary), "")
+        indices = column.indices
+        if indices.null_count:
+            texts = pa.concat_arrays([texts, pa.array([f"{head}null"], texts.type)])
+            indices = indices.fill_null(len(texts) - 1)
+        elif len(texts) == 1:
+            return str(texts[0].as_py())
+        return texts.take(indices)
+
+    def _values(self, key: str, column: pa.Array) -> pa.StringArray:
+        """Return the JSON text of each value; null becomes `null`."""
+        if pa.types.is_timestamp(column.type):
+            text = self._timestamps(column)
+        elif pa.types.is_boolean(column.type):
+            text = pc.if_else(column, "true", "false")
+        elif pa.types.is_floating(column.type):
+            text = _doubles(column)
+        elif pa.types.is_integer(column.type):
+            text = column.cast(pa.string())
+        elif key in JSON_COLUMNS:
+            text = _one_line(_as_string(column))
+        else:
+            text = _quoted(_as_string(column))
+        return text.fill_null("null") if text.null_count else text
+
+    def _timestamps(self, column: pa.Array) -> pa.StringArray:
+        encoded = column.dictionary_encode()
+        # Without its zone (all are UTC) a time prints as `2020-01-25 17:03:11.123000`.
+        moments = encoded.dictionary.cast(pa.timestamp("us", tz=column.type.tz)).cast(pa.timestamp("us"))
+        texts = moments.cast(pa.string())
+        if self._dialect == "documented":
+            texts = pc.binary_replace_slice(texts, 10, 11, "T")
+        return pc.binary_join_element_wise('"', texts, '"', "").take(encoded.indices)
+
+    def _tail(self, batch: pa.RecordBatch) -> list[_Piece]:
+        """Return what ends the lines: the keys beyond the 55 that replayed rows have, and the brace."""
+        if self._dialect == "documented":
+            return ["}\n"]
+        extra = batch.column("extra")
+        if extra.null_count == len(extra):
+            return ["}\n"]
+        text = pc.utf8_trim_whitespace(_one_line(_as_string(extra)))
+        members = pc.utf8_trim_whitespace(pc.utf8_slice_codeunits(text, 1, -1)).fill_null("")
+        present = pc.greater(pc.binary_length(members), 0)
+        return [pc.if_else(present, pc.binary_join_element_wise(",", members, "}\n", ""), "}\n")]
+
+
+def _append(pieces: list[_Piece], more: list[_Piece]) -> None:
+    """Add pieces; neighbouring constants become one."""
+    for piece in more:
+        if isinstance(piece, str) and pieces and isinstance(pieces[-1], str):
+            pieces[-1] += piece
+        else:
+            pieces.append(piece)
+
+
+def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    if batch.num_rows > 1 and batch.nbytes > _MAX_INPUT_BYTES:
+        half = batch.num_rows // 2
+        yield from _bounded(batch.slice(0, half))
+        yield from _bounded(batch.slice(half))
+    elif batch.num_rows:
+        yield batch
+
+
+def _lines(text: pa.StringArray) -> Lines:
+    offsets = _offsets(text)
+    data = memoryview(text.buffers()[2])[int(offsets[0]) : int(offsets[-1])]
+    return Lines(data, offsets.astype(np.int64) - int(offsets[0]))
+
+
+def _offsets(text: pa.StringArray) -> npt.NDArray[np.int32]:
+    return np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
+
+
+def _bytes(text: pa.StringArray) -> npt.NDArray[np.uint8]:
+    offsets, data = _offsets(text), text.buffers()[2]
+    if data is None:
+        return np.empty(0, np.uint8)
+    return np.frombuffer(data, np.uint8)[int(offsets[0]) : int(offsets[-1])]
+
+
+def _as_string(column: pa.Array) -> pa.StringArray:
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+
+
+def _contains_escaped(text: pa.StringArray) -> bool:
+    data = _bytes(text)
+    return bool(((data < 0x20) | (data == 0x22) | (data == 0x5C)).any())
+
+
+def _quoted(text: pa.StringArray) -> pa.StringArray:
+    """Return the values as JSON strings; only those that need it are looked at one by one."""
+    quoted = pc.binary_join_element_wise('"', text, '"', "")
+    if not _contains_escaped(text):
+        return quoted
+    escaped = pc.match_substring_regex(text, _ESCAPED).fill_null(False)
+    values = [json.dumps(value, ensure_ascii=False) for value in text.filter(escaped).to_pylist()]
+    return pc.replace_with_mask(quoted, escaped, pa.array(values, quoted.type))
+
+
+def _one_line(text: pa.StringArray) -> pa.StringArray:
+    """Return JSON texts without line breaks: within JSON strings they are escaped, so these are blanks."""
+    data = _bytes(text)
+    if not any((data == code).any() for code in _LINE_BREAKS):
+        return text
+    return pc.replace_substring_regex(text, r"[\n\r]", " ")
+
+
+def _doubles(column: pa.Array) -> pa.StringArray:
+    """Return the shortest text that reads back as the same double, always with a point or an exponent."""
+    finite = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+    text = finite.cast(pa.string())
+    whole = pc.match_substring_regex(text, r"^-?\d+$")
+    return pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
