@@ -1,0 +1,260 @@
+"""The public face: a compiled converter, and the evaluation of one source."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from sluice.converter.compiler import Compiler, TooLarge, Usage
+from sluice.converter.config import ConverterConfig, read_config
+from sluice.converter.fields import EVENT_KEYS, PROPERTY_OPERATIONS
+from sluice.converter.grammar import json_key
+from sluice.converter.javaregex import BoundedPattern
+from sluice.converter.jsontext import canonical_hash, fault, show
+from sluice.converter.limits import MAX_SOURCE_DEPTH
+from sluice.converter.logic import truth
+from sluice.converter.outcomes import MISSING, ConfigError, Json, NoValue, Problem, RowError, Source
+
+logger = logging.getLogger(__name__)
+
+SKIP_SYNC = "$skip_user_properties_sync"
+MAPPING_POINTER = "/converterConfig/convertToAmplitudeFunc"
+_TOO_DEEP = "the row or the configuration is nested too deeply to evaluate"
+
+
+def now_ms() -> int:
+    """Now, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def evaluate(source: Json, element: Json, *, clock_ms: int | None = None) -> Json:
+    """Evaluate one source description on one JSON element.
+
+    `clock_ms` is the epoch milliseconds that the clock operators give; None is now. Raises `NoValue`, `ConfigError`
+    for a bad source, and `RowError` for a value beyond a stated limit (decisions D-01).
+    """
+    compiler = Compiler()
+    compiled = _compile(compiler, source, "")
+    if compiler.problems:
+        raise ConfigError(compiler.problems)
+    try:
+        value = compiled(element, now_ms() if clock_ms is None else clock_ms)
+    except RecursionError:
+        raise RowError("", _TOO_DEEP) from None
+    if value is MISSING:
+        raise NoValue(f"the source gives no value on {show(element)}")
+    if (reason := fault(value)) is not None:
+        raise RowError("", reason)
+    return value
+
+
+def _compile(compiler: Compiler, source: Json, pointer: str) -> Source:
+    try:
+        return compiler.source(source, pointer)
+    except TooLarge:
+        return lambda element, clock: MISSING
+
+
+class Converter:
+    """A configuration, compiled once; `convert` then parses nothing of it.
+
+    `config` is the typed configuration, `hash` the hex SHA-256 of its canonical JSON, `warnings` what is legal but
+    probably not meant, `usage` which fields of the row and which operators it uses.
+    """
+
+    def __init__(
+        self,
+        config: ConverterConfig,
+        mapping: Source,
+        fields: Mapping[str, Source] | None,
+        pattern: BoundedPattern | None,
+        usage: Usage,
+        digest: str,
+    ) -> None:
+        self.config = config
+        self.hash = digest
+        self.usage = usage
+        self._mapping = mapping
+        self._pattern = pattern
+        self._flag_reported = False
+        self.target_fields = (
+            None if fields is None else tuple(name for name in fields if name != config.ignore_flag)
+        )
+        """The event's fields, in order; None if the mapping is no object, so that only rows can tell."""
+        self._fields: list[tuple[str, Source]] | None = None
+        self._flag: Source | None = None
+        if fields is not None:
+            self._fields = [(name, source) for name, source in fields.items() if name != config.ignore_flag]
+            self._flag = fields.get(config.ignore_flag) if config.ignore_flag is not None else None
+
+    @classmethod
+    def from_config(cls, config: Json) -> Self:
+        """Compile a whole configuration; ConfigError lists every problem that it has."""
+        if not isinstance(config, dict):
+            raise ConfigError([Problem("", "", f"found {show(config)}; a configuration is an object")])
+        compiler = Compiler()
+        typed, pattern = read_config(compiler, config)
+        fields: dict[str, Source] | None = None
+        mapping: Source = lambda element, clock: MISSING  # noqa: E731
+        inner = config.get("converterConfig")
+        if isinstance(inner, dict) and "convertToAmplitudeFunc" in inner:
+            description = inner["convertToAmplitudeFunc"]
+            if isinstance(description, dict):
+                try:
+                    arguments = compiler.object_arguments(description, MAPPING_POINTER, 0, at_row=True)
+                    fields = dict(zip(arguments[::2], arguments[1::2], strict=True))
+                except TooLarge:
+                    pass
+            else:
+                mapping = _compile(compiler, description, MAPPING_POINTER)
+        if compiler.problems or typed is None:
+            raise ConfigError(compiler.problems)
+        return cls(typed, mapping, fields, pattern, compiler.usage, canonical_hash(config))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read and compile a configuration file, UTF-8 JSON; ConfigError also for text that is not JSON."""
+        return cls.from_config(read_document(path))
+
+    def convert(self, row: Mapping[str, Json], *, clock_ms: int | None = None) -> dict[str, Json] | None:
+        """Turn one source row into an event, or None if the ignore flag leaves it out (amplitude-spec 5.6).
+
+        `clock_ms` is the epoch milliseconds of the clock operators; a reader passes the same for all rows of a
+        file. Top-level nulls are dropped (decisions D-04), `$skip_user_properties_sync` is added unless set
+        (decisions D-05), values are not cast. RowError names the field and the reason. The row is never changed,
+        but the event may share its nested values.
+        """
+        clock = (now_ms() if self.usage.clock else 0) if clock_ms is None else clock_ms
+        event: dict[str, Json] = {}
+        name = ""
+        try:
+            if self._fields is not None:
+                if self._flag is not None and self._ignores(self._flag(row, clock)):
+                    return None
+                for name, source in self._fields:
+                    value = source(row, clock)
+                    if value is not MISSING and value is not None:
+                        event[name] = value
+            else:
+                whole = self._mapping(row, clock)
+                if not isinstance(whole, dict):
+                    found = "no value" if whole is MISSING else show(whole)
+                    raise RowError("", f"the mapping gave {found}, not an object")
+                event = {key: value for key, value in whole.items() if value is not None}
+                flag = self.config.ignore_flag
+                if flag is not None and self._ignores(event.pop(flag, None)):
+                    return None
+        except RowError as error:
+            raise RowError(name, error.reason) from None
+        except RecursionError:
+            raise RowError(name, _TOO_DEEP) from None
+        if fault(event) is not None:
+            raise _faulty_field(event)
+        for properties in ("user_properties", "group_properties"):
+            if properties in event:
+                _check_operations(properties, event[properties])
+        if SKIP_SYNC not in event:
+            event[SKIP_SYNC] = True
+        return event
+
+    def _ignores(self, value: Json) -> bool:
+        """Cast the ignore flag; what is no boolean doesn't ignore and is logged once (decisions D-09)."""
+        ignored = truth(value)
+        if ignored is None and not self._flag_reported:
+            self._flag_reported = True
+            logger.warning(
+                "%s: the ignore flag %s gave %s, which is no boolean; such rows are not ignored",
+                self.config.name or "converter", self.config.ignore_flag, show(value),
+            )  # fmt: skip
+        return bool(ignored)
+
+    def matches(self, key: str, prefix: str = "") -> bool:
+        """Whether an object key is a data file: `filterPattern` matches the whole key or the key without `prefix`.
+
+        Folder placeholders, keys ending in `/`, never are (decisions D-16). RowError if the match takes longer than
+        the stated time.
+        """
+        if key.endswith("/"):
+            return False
+        if self._pattern is None or self._pattern.fullmatch(key):
+            return True
+        return bool(prefix) and key.startswith(prefix) and self._pattern.fullmatch(key[len(prefix) :])
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """What is legal but probably not meant: target fields that are ignored, a missing filter."""
+        found = []
+        for name in self.target_fields or ():
+            if name not in EVENT_KEYS:
+                pointer = f"{MAPPING_POINTER}/{json_key(name)}"
+                found.append(
+                    Problem(
+                        pointer,
+                        "",
+                        f"{name} is neither an HTTP V2 nor an Identify key and will be ignored; "
+                        "put it into event_properties or user_properties",
+                    )
+                )
+        if self.config.filter_pattern is None:
+            found.append(
+                Problem("", "", "without keyValidatorConfig.filterPattern every key counts as a data file")
+            )
+        if self.config.ignore_flag is not None and self._fields is not None and self._flag is None:
+            pointer = "/converterConfig/ignoreEventFlag"
+            found.append(
+                Problem(
+                    pointer, "", f"the mapping has no field {self.config.ignore_flag}, so no row is ignored"
+                )
+            )
+        return found
+
+
+def _faulty_field(event: dict[str, Json]) -> RowError:
+    for name, value in event.items():
+        if (reason := fault(value)) is not None:
+            return RowError(name, reason)
+    return RowError("", fault(event) or "")
+
+
+def _check_operations(field: str, properties: Json) -> None:
+    """Refuse a mixture of property operations and plain properties (amplitude-spec 6.5, decisions D-20)."""
+    if not isinstance(properties, dict) or PROPERTY_OPERATIONS.isdisjoint(properties):
+        return
+    plain = [key for key in properties if key not in PROPERTY_OPERATIONS]
+    if plain:
+        raise RowError(
+            field, f"mixes property operations with the plain property {plain[0]!r}; all must be operations"
+        )
+    if "$clearAll" in properties and len(properties) > 1:
+        raise RowError(field, "$clearAll must be the only operation")
+
+
+def read_document(path: str | Path) -> Json:
+    """Read a configuration file; ConfigError names each duplicate key, or where the text stops being JSON."""
+    duplicates: list[str] = []
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in result:
+                duplicates.append(key)
+            result[key] = value
+        return result
+
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=members)
+    except RecursionError:
+        raise ConfigError(
+            [Problem("", "", f"{path}: nested deeper than {MAX_SOURCE_DEPTH} levels")]
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem("", "", f"{path}: {error}")]) from None
+    if duplicates:
+        raise ConfigError(
+            [Problem("", "", f'{path}: the key "{key}" is given twice in one object') for key in duplicates]
+        )
+    return document
