@@ -129,6 +129,8 @@ def _construct(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath,
             if not isinstance(key_node, yaml.ScalarNode):
                 raise DocumentError(ConfigProblem(file, key, "a key is text", line=key_line))
             name = key_node.value
+            if not name.isprintable():
+                raise DocumentError(ConfigProblem(file, key, "a key with control characters", line=key_line))
             inner = (*path, name)
             if name in values:
                 raise DocumentError(

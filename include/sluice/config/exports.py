@@ -15,11 +15,12 @@ from sluice.config.fields import (
     FolderPrefix,
     HourInstant,
     Id,
+    Prose,
     Region,
     Text,
 )
 from sluice.config.model import ConfigModel, setting
-from sluice.config.projects import ProjectIds
+from sluice.config.projects import OneOrMore, ProjectIds
 
 MIB = 1024 * 1024
 
@@ -33,7 +34,10 @@ def _flat_layout(data: dict[str, Any]) -> bool:
 
 
 class ExportConfig(ConfigModel):
-    """One destination of the hourly export: which projects' hours go to which bucket, in which form."""
+    """One destination of the hourly export: which projects' hours go to which bucket, in which form.
+
+    Rules: amplitude-spec 1.1 and 1.2, decisions E-2 to E-4, E-11, E-13, E-14, E-22, rule of precedence.
+    """
 
     # Who, when and how often: none of it is in the bytes or the names of an hour's objects.
     UNHASHED: ClassVar = frozenset(
@@ -55,31 +59,29 @@ class ExportConfig(ConfigModel):
         meaning="Identity of the destination, never changed: its DAG is `export_hourly__<id>`.",
     )
     name: Text = setting(allowed="text", meaning="What people call it.")
-    description: str = setting("", allowed="text", meaning="What it is for.")
+    description: Prose = setting("", allowed="text", meaning="What it is for.")
     owner: Email = setting(
         allowed="an e-mail address", meaning="Who is told when it fails, and the owner of its DAG."
     )
-    projects: Annotated[ProjectIds, Field(min_length=1)] = setting(
+    projects: Annotated[ProjectIds, OneOrMore] = setting(
         allowed="a list of one or more ids of single projects of projects.yaml",
-        meaning="Whose events are exported. Portfolio projects cannot be a source (amplitude-spec 1.1).",
+        meaning="Whose events are exported. Portfolio projects cannot be a source.",
     )
-    data_sets: Annotated[tuple[Literal["events"], ...], Field(strict=False, min_length=1, max_length=1)] = (
-        setting(
-            ("events",),
-            allowed="[events]",
-            default_text="[events]",
-            meaning="What is exported: the events, by the hour of their `server_upload_time`.",
-        )
+    data_sets: Annotated[tuple[Literal["events"], ...], Field(strict=False), OneOrMore] = setting(
+        ("events",),
+        allowed="[events]",
+        default_text="[events]",
+        meaning="What is exported: the events, by the hour of their `server_upload_time`.",
     )
     bucket: Bucket = setting(
         allowed="the name of an S3 bucket: 3 to 63 small letters, digits, dots and dashes",
-        meaning="The bucket that is written to. A bucket serves one organisation only (amplitude-spec 1.1).",
+        meaning="The bucket that is written to. A bucket serves one organisation only.",
     )
     prefix: FolderPrefix = setting(
         "",
         allowed="folders such as amplitude/events, or an empty text for the bucket's root",
         default_text="the bucket's root",
-        meaning="The folder below which everything is written; it always ends in one slash (decisions E-4).",
+        meaning="The folder below which everything is written; it always ends in one slash.",
     )
     region: Region | None = setting(
         None,
@@ -97,26 +99,25 @@ class ExportConfig(ConfigModel):
         allowed="observed or documented",
         meaning=(
             "`observed` writes what real exports look like: times with a blank, 55 keys;"
-            " `documented` what the pages say: times with `T`, the 48 documented keys"
-            " (decisions, rule of precedence)."
+            " `documented` what the pages say: times with `T`, the 48 documented keys."
         ),
     )
     first_partition: Annotated[int, Field(ge=0, le=1)] = setting(
         allowed="0 or 1",
         default_factory=_first_partition,
         default_text="0; 1 in the documented dialect",
-        meaning="The number of an hour's first file (decisions E-2).",
+        meaning="The number of an hour's first file.",
     )
     flat_layout: bool = setting(
         allowed="true or false",
         default_factory=_flat_layout,
         default_text="false; true in the documented dialect",
-        meaning="Whether files lie directly below the prefix, without a folder per project (decisions E-4).",
+        meaning="Whether files lie directly below the prefix, without a folder per project.",
     )
     marker: bool = setting(
         True,
         allowed="true or false",
-        meaning="Whether a finished hour gets its empty `…_complete` object, written last (decisions E-3).",
+        meaning="Whether a finished hour gets its empty `…_complete` object, written last.",
     )
     partition_bytes: Annotated[int, Field(ge=1024, le=5 * 1024 * MIB)] = setting(
         512 * MIB,
@@ -132,7 +133,7 @@ class ExportConfig(ConfigModel):
         None,
         allowed="a whole hour such as 2013-01-01T00:00:00Z, or null",
         default_text="00:00 UTC of the day on which it is first enabled",
-        meaning="The first hour that the schedule exports; earlier ones come by backfill (decisions E-22).",
+        meaning="The first hour that the schedule exports; earlier ones come by backfill.",
     )
     enabled: bool = setting(
         True,
@@ -142,22 +143,22 @@ class ExportConfig(ConfigModel):
     reexport_changed: bool = setting(
         False,
         allowed="true or false",
-        meaning="Whether the schedule exports an hour again when its content has changed (decisions E-11).",
+        meaning="Whether the schedule exports an hour again when its content has changed.",
     )
     catch_up_hours: Annotated[int, Field(ge=0, le=744)] = setting(
         24,
         allowed="a whole number from 0 to 744",
-        meaning="How many past hours each run looks through for unexported ones (decisions E-14).",
+        meaning="How many past hours each run looks through for unexported ones.",
     )
     close_wait: Annotated[int, Field(ge=0, le=3600)] = setting(
         300,
         allowed="a whole number of seconds from 0 to 3600",
-        meaning="How long, in seconds, closing an hour waits for a load that is under way (decisions E-13).",
+        meaning="How long, in seconds, closing an hour waits for a load that is under way.",
     )
     late_after: Annotated[int, Field(ge=1, le=10_080)] = setting(
         60,
         allowed="a whole number of minutes from 1 to 10080",
-        meaning="Minutes after an hour's end from which its export counts as late (decisions E-13).",
+        meaning="Minutes after an hour's end from which its export counts as late.",
     )
 
     @property

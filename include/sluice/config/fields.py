@@ -31,9 +31,15 @@ def _id(value: str) -> str:
 def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("empty")
-    if _CONTROL.search(value.replace("\n", "")):
-        raise ValueError("holds control characters")
+    if not value.isprintable():
+        raise ValueError("holds line ends or control characters")
     return value.strip()
+
+
+def _prose(value: str) -> str:
+    if not value.replace("\n", "").replace("\t", "").isprintable():
+        raise ValueError("holds control characters")
+    return value
 
 
 def _email(value: str) -> str:
@@ -52,9 +58,9 @@ def _bucket(value: str) -> str:
 
 def _import_bucket(value: str) -> str:
     if "." in value:
-        raise ValueError("an import's bucket has no dots in its name (amplitude-spec 4.2)")
+        raise ValueError("an import's bucket has no dots in its name")
     if value != value.lower():
-        raise ValueError("an import's bucket has no capitals in its name (amplitude-spec 4.2)")
+        raise ValueError("an import's bucket has no capitals in its name")
     _bucket(value)
     if not _IMPORT_BUCKET.fullmatch(value):
         raise ValueError("not a bucket name that can be imported from")
@@ -128,6 +134,7 @@ def _day(value: Any) -> Any:
 
 Id = Annotated[str, AfterValidator(_id)]
 Text = Annotated[str, AfterValidator(_text)]
+Prose = Annotated[str, AfterValidator(_prose)]
 Email = Annotated[str, AfterValidator(_email)]
 Number = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 Bucket = Annotated[str, AfterValidator(_bucket)]

@@ -17,6 +17,7 @@ from sluice.config.fields import (
     ImportBucket,
     KeyPrefix,
     Number,
+    Prose,
     Region,
     Text,
 )
@@ -44,7 +45,10 @@ def _available_strategy(value: Any) -> Any:
 
 
 class ImportConfig(ConfigModel):
-    """One source of the S3 import: which files become which project's events, by which converter."""
+    """One source of the S3 import: which files become which project's events, by which converter.
+
+    Rules: amplitude-spec 4.2, 4.4 and 4.5, decisions E-21, I-1, I-12, I-14, I-22.
+    """
 
     # Who, when and in which portions: none of it changes a row.
     UNHASHED: ClassVar = frozenset(
@@ -58,7 +62,7 @@ class ImportConfig(ConfigModel):
         meaning="Identity of the source, never changed: its DAG is `import_s3__<id>`.",
     )
     name: Text = setting(allowed="text", meaning="What people call it.")
-    description: str = setting("", allowed="text", meaning="What it brings.")
+    description: Prose = setting("", allowed="text", meaning="What it brings.")
     owner: Email = setting(
         allowed="an e-mail address", meaning="Who is told when it fails, and the owner of its DAG."
     )
@@ -66,8 +70,8 @@ class ImportConfig(ConfigModel):
         allowed="the id of a single project of projects.yaml", meaning="The project that the events go to."
     )
     bucket: ImportBucket = setting(
-        allowed="3 to 63 small letters, digits and dashes (amplitude-spec 4.2)",
-        meaning="The bucket that the files lie in. Fixed after the first import (decisions I-22).",
+        allowed="3 to 63 small letters, digits and dashes",
+        meaning="The bucket that the files lie in. Fixed after the first import.",
     )
     prefix: KeyPrefix = setting(
         "",
@@ -89,7 +93,7 @@ class ImportConfig(ConfigModel):
         allowed="own or other",
         meaning=(
             "Whose AWS account the bucket is in. For `other`, the connection must hold a role ARN and an"
-            " external id (decisions I-22)."
+            " external id."
         ),
     )
     converter: ConverterFile = setting(
@@ -104,20 +108,20 @@ class ImportConfig(ConfigModel):
     strategy: Annotated[Literal["append_only"], BeforeValidator(_available_strategy)] = setting(
         "append_only",
         allowed="append_only",
-        meaning="How rows enter: `append_only` adds new ones. `mirror` is not there yet (decisions I-14).",
+        meaning="How rows enter: `append_only` adds new ones. `mirror` is not there yet.",
     )
     upload_time: Literal["now", "event_time"] = setting(
         "now",
         allowed="now or event_time",
         meaning=(
             "Which hour a row is exported in: that of the load, or, for a first historical load, that of the"
-            " event itself (decisions E-21)."
+            " event itself."
         ),
     )
     not_before: Day = setting(
         date(2000, 1, 1),
         allowed="a date such as 2000-01-01",
-        meaning="With `upload_time: event_time`, rows of an earlier UTC date are rejected (decisions E-21).",
+        meaning="With `upload_time: event_time`, rows of an earlier UTC date are rejected.",
     )
     require_time: bool = setting(
         True,
@@ -127,17 +131,17 @@ class ImportConfig(ConfigModel):
     max_hours_per_load: Annotated[int, Field(ge=1, le=10_000)] = setting(
         2000,
         allowed="a whole number from 1 to 10000",
-        meaning="How many hours one load touches at most, where whole files allow it (decisions E-21).",
+        meaning="How many hours one load touches at most, where whole files allow it.",
     )
     min_bytes: Annotated[int, Field(ge=0)] = setting(
         1_000_000,
         allowed="a whole number of bytes, below max_bytes",
-        meaning="Files of this size or smaller fall under `size_policy` (decisions I-1).",
+        meaning="Files of this size or smaller fall under `size_policy`.",
     )
     max_bytes: Annotated[int, Field(ge=1, le=5_000_000_000_000)] = setting(
         1_000_000_000,
         allowed="a whole number of bytes, above min_bytes",
-        meaning="Files of this size or larger fall under `size_policy` (decisions I-1).",
+        meaning="Files of this size or larger fall under `size_policy`.",
     )
     size_policy: Literal["reject", "warn", "ignore"] = setting(
         "reject",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -105,7 +105,11 @@ def load_config(directory: Path | None = None, *, compile_converters: bool = Fal
         organisations=tuple(found.organisations),
         projects=tuple(found.projects),
         exports=tuple(export for export in exports if export.source_file not in bad),
-        imports=tuple(source for source in imports if source.source_file not in bad),
+        imports=tuple(
+            source
+            for source in imports
+            if source.source_file not in bad and f"converters/{source.converter}" not in bad
+        ),
         problems=tuple(problems),
         lake_or_none=lake,
     )
@@ -194,32 +198,28 @@ def _read_folder(
 
 
 def _converter_problems(folder: Path, imports: Iterable[ImportConfig]) -> list[ConfigProblem]:
+    """Compile each converter that an import names; a missing file is the cross-check's business."""
+    from sluice.converter import ConfigError as ConverterError
     from sluice.converter import Converter
 
     problems = []
-    checked: dict[str, SluiceError | None] = {}
-    for source in imports:
-        path = folder / "converters" / source.converter
-        if not path.is_file():
-            continue
-        if source.converter not in checked:
-            checked[source.converter] = _error_of(Converter.from_file, path)
-        error = checked[source.converter]
-        if error is not None:
-            problems.append(
+    for name in sorted({source.converter for source in imports}):
+        path = folder / "converters" / name
+        try:
+            if path.is_file():
+                Converter.from_file(path)
+        except ConverterError as error:
+            problems += [
                 ConfigProblem(
-                    source.source_file, "converter", f"converters/{source.converter} is refused: {error}"
+                    f"converters/{name}",
+                    problem.pointer,
+                    f"{problem.operator}: {problem.message}" if problem.operator else problem.message,
                 )
-            )
+                for problem in error.problems
+            ]
+        except SluiceError as error:
+            problems.append(ConfigProblem(f"converters/{name}", "", str(error)))
     return problems
-
-
-def _error_of(read: Callable[[Path], object], path: Path) -> SluiceError | None:
-    try:
-        read(path)
-    except SluiceError as error:
-        return error
-    return None
 
 
 Identified = TypeVar("Identified", Organisation, Project, ExportConfig, ImportConfig)

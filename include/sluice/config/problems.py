@@ -31,10 +31,10 @@ class ConfigProblem:
         place = f"{self.file}, line {self.line}" if self.line else self.file
         parts = [f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"]
         if self.found is not None:
-            parts.append(f"Found: {self.found}.")
+            parts.append(f"Found: {self.found}")
         if self.allowed is not None:
-            parts.append(f"Allowed: {self.allowed}.")
-        return " ".join(parts)
+            parts.append(f"Allowed: {self.allowed}")
+        return " ".join(part if part.endswith((".", "?")) else f"{part}." for part in parts)
 
 
 class ConfigError(SluiceError):

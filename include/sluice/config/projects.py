@@ -17,6 +17,13 @@ def _distinct(values: tuple[object, ...]) -> tuple[object, ...]:
     return values
 
 
+def _one_or_more(values: tuple[object, ...]) -> tuple[object, ...]:
+    if not values:
+        raise ValueError("an empty list")
+    return _distinct(values)
+
+
+OneOrMore = AfterValidator(_one_or_more)
 ProjectIds = Annotated[tuple[Number, ...], Field(strict=False), AfterValidator(_distinct)]
 
 
@@ -36,7 +43,7 @@ class Organisation(ConfigModel):
 
 
 class Project(ConfigModel):
-    """One Amplitude project: the `app` of its events, and the number in its files' names."""
+    """One Amplitude project (amplitude-spec 1.1): the `app` of its events."""
 
     UNHASHED: ClassVar = frozenset({"name"})
 
@@ -53,7 +60,7 @@ class Project(ConfigModel):
         allowed="single or portfolio",
         meaning=(
             "`single` holds events of its own; `portfolio` looks at several single projects together,"
-            " and can be neither imported into nor exported (amplitude-spec 1.1)."
+            " and can be neither imported into nor exported."
         ),
     )
     sources: ProjectIds = setting(

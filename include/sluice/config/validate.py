@@ -33,7 +33,12 @@ def build(
     try:
         built = model.model_validate(content)
     except ValidationError as error:
-        return None, [_problem(model, detail, document, at) for detail in error.errors(include_url=False)]
+        return None, [
+            _problem(model, detail, document, at)
+            for detail in error.errors(include_url=False)
+            # A default that depends on a key that is wrong: the wrong key is reported already.
+            if detail["type"] != "default_factory_not_called"
+        ]
     built._source_file = document.file
     built._place = at
     built._lines = document.lines
@@ -73,15 +78,13 @@ _MESSAGES: Mapping[str, str] = {
     "float_type": "not a number",
     "bool_type": "neither true nor false",
     "tuple_type": "not a list",
-    "too_short": "an empty list",
-    "too_long": "a list that is too long",
 }
 
 
 def unknown_key(name: str, known: list[str], file: str, key: str, line: int | None) -> ConfigProblem:
     """Return the problem of a key that nobody reads, with the known key that comes nearest."""
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    hint = f"unknown key; did you mean {near[0]}?" if near else "unknown key."
+    hint = f"unknown key; did you mean {near[0]}?" if near else "unknown key"
     return ConfigProblem(file, key, hint, allowed=", ".join(known), line=line)
 
 

@@ -1,0 +1,185 @@
+"""`sluice check`: validate all configuration, and show what a change of it would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy import inspect, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sluice.config import Config, default_directory, load_config
+from sluice.config.changes import Change, changes_of_export, changes_of_import
+from sluice.ledger import Ledger, LedgerError
+from sluice.ledger.database import LedgerUnavailable
+from sluice.ledger.registry import recorded_destinations, recorded_sources
+
+
+@click.command()
+@click.option(
+    "--config",
+    "directory",
+    type=click.Path(path_type=Path),
+    help="The configuration's folder; SLUICE_CONFIG or include/config by default.",
+)
+@click.option(
+    "--ledger",
+    "ledger_url",
+    envvar="SLUICE_LEDGER_URL",
+    help="SQLAlchemy URL of the ledger, to show what a change would do.",
+)
+@click.pass_context
+def check(context: click.Context, directory: Path | None, ledger_url: str | None) -> None:
+    """Validate all configuration; with a ledger, show what a change would do.
+
+    Exits with 1 if a file has a problem or a change is refused.
+    """
+    config = load_config(directory or default_directory(), compile_converters=True)
+    config.raise_for_problems()
+    console = Console()
+    if not console.is_terminal:
+        # Nobody sees the edge of a pipe or a log: lines stay whole.
+        console = Console(width=200)
+    console.print(f"Configuration {escape(str(config.directory))}: no problems", soft_wrap=True)
+    for table in _tables(config):
+        console.print(table)
+    if ledger_url is None:
+        console.print("No ledger was named (--ledger), so changes are not compared.", soft_wrap=True)
+        return
+    try:
+        refused = _print_changes(console, config, ledger_url)
+    except (LedgerUnavailable, LedgerError) as error:
+        # The configuration itself is fine: a ledger that is down must not hold up a review.
+        click.echo(f"Changes are not compared: {error}", err=True)
+        return
+    if refused:
+        context.exit(1)
+
+
+def _tables(config: Config) -> Iterator[Table]:
+    yield _table(
+        "Projects",
+        ["project", "name", "kind", "organisation", "administrators"],
+        [
+            [
+                project.id,
+                project.name,
+                project.kind,
+                f"{owner.id} {owner.name}",
+                ", ".join(owner.administrators),
+            ]
+            for project in config.projects
+            for owner in [config.organisation_of(project.id)]
+        ],
+    )
+    yield _table(
+        "Exports",
+        ["DAG", "enabled", "projects", "to", "data sets", "dialect", "owner", "file"],
+        [
+            [
+                export.dag_id,
+                "yes" if export.enabled else "no",
+                ", ".join(map(str, export.projects)),
+                f"s3://{export.bucket}/{export.prefix}",
+                ", ".join(export.data_sets),
+                export.dialect,
+                export.owner,
+                export.source_file,
+            ]
+            for export in config.exports
+        ],
+    )
+    yield _table(
+        "Imports",
+        ["DAG", "enabled", "project", "from", "converter", "upload time", "scans", "owner", "file"],
+        [
+            [
+                source.dag_id,
+                "yes" if source.enabled else "no",
+                source.project,
+                f"s3://{source.bucket}/{source.prefix}",
+                source.converter,
+                source.upload_time,
+                f"every {source.scan_every} min" if source.scan_every else "by hand",
+                source.owner,
+                source.source_file,
+            ]
+            for source in config.imports
+        ],
+    )
+
+
+def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
+
+
+def _print_changes(console: Console, config: Config, ledger_url: str) -> bool:
+    """Print what differs from the ledger's records; returns whether anything is refused."""
+    ledger = _open(ledger_url)
+    if ledger is None:
+        console.print("The ledger has no tables yet: everything is new.")
+        return False
+    exports, imports = recorded_destinations(ledger), recorded_sources(ledger)
+    refused = False
+    quiet = True
+    for export in config.exports:
+        record = exports.get(export.id)
+        changes = changes_of_export(record.config, export) if record else None
+        quiet &= _print_subject(console, f"export {export.id}", changes)
+    for source in config.imports:
+        seen = imports.get(source.id)
+        found = (
+            changes_of_import(seen.config, source, has_imported=seen.first_import_at is not None)
+            if seen
+            else None
+        )
+        refused |= any(change.refused for change in found or [])
+        quiet &= _print_subject(console, f"import {source.id}", found)
+    for gone in sorted(exports.keys() - {export.id for export in config.exports}):
+        quiet = False
+        console.print(f"export {gone}: removed. Its schedule ends; its objects stay.", soft_wrap=True)
+    for gone in sorted(imports.keys() - {source.id for source in config.imports}):
+        quiet = False
+        console.print(f"import {gone}: removed. It imports no more; its rows stay.", soft_wrap=True)
+    if quiet:
+        console.print("Nothing differs from what the ledger recorded.")
+    return refused
+
+
+def _print_subject(console: Console, subject: str, changes: list[Change] | None) -> bool:
+    """Print the changes of one thing, None standing for a new one; returns whether there were none."""
+    if changes is None:
+        console.print(f"{subject}: new, begins with its first run.", soft_wrap=True)
+        return False
+    for change in changes:
+        console.print(
+            escape(f"{subject}: {change.key}: {change.old!r} → {change.new!r}. {change.consequence}"),
+            style="red" if change.refused else None,
+            soft_wrap=True,
+            highlight=False,
+        )
+    return not changes
+
+
+def _open(url: str) -> Ledger | None:
+    """Open a ledger to read it only: None if it has no tables, and nothing is created or migrated."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise LedgerError("The ledger's URL is none that SQLAlchemy reads.") from error
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        return None
+    ledger = Ledger.open(url, migrate=False)
+    with ledger.begin() as connection:
+        names = set(inspect(connection).get_table_names())
+    return ledger if {"destinations", "sources", "files"} <= names else None
