@@ -58,7 +58,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
-def _no_value(element: Json, clock: int) -> Json:
+def no_value(element: Json, clock: int) -> Json:
     """Stand in for a source that could not be compiled; it is never evaluated."""
     return MISSING
 
@@ -83,39 +83,32 @@ class Compiler:
             raise TooLarge
         if depth > MAX_SOURCE_DEPTH:
             self.problem(pointer, "", f"sources are nested deeper than {MAX_SOURCE_DEPTH} levels")
-            return _no_value
+            return no_value
         if isinstance(description, str):
             if at_row:
                 self.usage.fields[description] = None
             return structure.basic_path(description)
         if isinstance(description, dict):
-            return structure.build_dict(*self.object_arguments(description, pointer, depth, at_row))
+            return structure.build_object(self.members(description, pointer, depth, at_row=at_row))
         if isinstance(description, list):
             return self.operator(description, pointer, depth, at_row)
-        hint = ""
-        if description is None or isinstance(description, (bool, int, float)):
-            literal = (
-                {None: "null", True: "true", False: "false"}.get(description)
-                if not isinstance(description, (int, float)) or isinstance(description, bool)
-                else repr(description)[:40]
-            )
-            hint = f'; for a static value write ["value", {literal}]'
-        self.problem(
-            pointer, "", f"found {show(description)} where a source is needed: {_ALLOWED_SOURCES}{hint}"
-        )
-        return _no_value
+        scalar = description is None or isinstance(description, (bool, int, float))
+        hint = '; a static value is written ["value", …]' if scalar else ""
+        found = f"found {show(description)} where a source is needed"
+        self.problem(pointer, "", f"{found}: {_ALLOWED_SOURCES}{hint}")
+        return no_value
 
-    def object_arguments(
-        self, description: dict[str, Json], pointer: str, depth: int, at_row: bool
-    ) -> list[Any]:
-        """Compile a JSON object's members to the arguments of `dict`."""
-        arguments: list[Any] = []
+    def members(
+        self, description: dict[str, Json], pointer: str, depth: int = 0, *, at_row: bool = True
+    ) -> dict[str, Source]:
+        """Compile the members of a JSON object."""
+        compiled: dict[str, Source] = {}
         for key, value in description.items():
             place = f"{pointer}/{json_key(key)}"
             if not isinstance(key, str):
                 self.problem(place, "", f"found {show(key)} as a key of an object; keys are strings")
-            arguments += [key, self.source(value, place, depth + 1, at_row=at_row)]
-        return arguments
+            compiled[key] = self.source(value, place, depth + 1, at_row=at_row)
+        return compiled
 
     def operator(self, description: list[Json], pointer: str, depth: int, at_row: bool) -> Source:
         """Compile a list operator."""
@@ -127,7 +120,7 @@ class Compiler:
                 f'found {found}; a list is ["operator", argument…] and its first item names the '
                 'operator; for a static list write ["value", […]]',
             )
-            return _no_value
+            return no_value
         name, *arguments = description
         operator = BY_NAME.get(name)
         if operator is None:
@@ -137,7 +130,7 @@ class Compiler:
                 f"unknown operator{suggestion(name, BY_NAME) or '; see the reference'}",
             )
             self.blind(arguments, pointer, depth, at_row)
-            return _no_value
+            return no_value
         self.usage.operators[operator.name] += 1
         if self.usage.operators.total() > MAX_OPERATORS:
             self.problem(pointer, name, f"the configuration has more than {MAX_OPERATORS:,} operators")
@@ -153,7 +146,7 @@ class Compiler:
                 f"the signature is {operator.signature}",
             )
             self.blind(arguments, pointer, depth, at_row)
-            return _no_value
+            return no_value
         before = len(self.problems)
         compiled = [
             self.argument(
@@ -167,15 +160,17 @@ class Compiler:
             for index, (kind, argument) in enumerate(zip(kinds, arguments, strict=True), start=1)
         ]
         if len(self.problems) > before:
-            return _no_value
+            return no_value
         try:
             return operator.build(*compiled)
         except Refusal as refusal:
             self.problem(f"{pointer}/{refusal.index}" if refusal.index else pointer, name, str(refusal))
-            return _no_value
+            return no_value
 
     def blind(self, arguments: list[Json], pointer: str, depth: int, at_row: bool) -> None:
-        """Look for problems in the arguments of an operator whose kinds are unknown: only lists can be sources."""
+        """Look for problems in the arguments of an operator whose kinds are unknown: only lists can be
+        sources.
+        """
         for index, argument in enumerate(arguments, start=1):
             if isinstance(argument, (list, dict)) and argument:
                 self.source(argument, f"{pointer}/{index}", depth + 1, at_row=at_row)

@@ -115,40 +115,120 @@ class Key:
 _ONE_CHARACTER: Final = {"type": "string", "minLength": 1, "maxLength": 1}
 
 TOP_KEYS: Final = (
-    Key("config_name", _label, "A label: a list of one string, or a string.",
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1}]}),
-    Key("converterConfig", _object, "The files' format and the mapping.", {"$ref": "#/$defs/converterConfig"},
-        required=True),
-    Key("keyValidatorConfig", _object, "Which object keys are data files.", {"$ref": "#/$defs/keyValidatorConfig"}),
-    Key("$schema", _text, "Where an editor finds the JSON Schema of this file.", {"type": "string"}, extension=True),
-)  # fmt: skip
+    Key(
+        "config_name",
+        _label,
+        "A label: a list of one string, or a string.",
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1},
+            ]
+        },
+    ),
+    Key(
+        "converterConfig",
+        _object,
+        "The files' format and the mapping.",
+        {"$ref": "#/$defs/converterConfig"},
+        required=True,
+    ),
+    Key(
+        "keyValidatorConfig",
+        _object,
+        "Which object keys are data files.",
+        {"$ref": "#/$defs/keyValidatorConfig"},
+    ),
+    Key(
+        "$schema",
+        _text,
+        "Where an editor finds the JSON Schema of this file.",
+        {"type": "string"},
+        extension=True,
+    ),
+)
 
 CONVERTER_KEYS: Final = (
-    Key("fileType", _one_of(FILE_TYPES), "The files' format; json is one JSON object per line.",
-        {"enum": list(FILE_TYPES)}, required=True),
-    Key("compressionType", _one_of(COMPRESSIONS), "The files' compression; none for parquet, which compresses inside.",
-        {"enum": list(COMPRESSIONS)}, required=True),
-    Key("convertToAmplitudeFunc", lambda value: None,
+    Key(
+        "fileType",
+        _one_of(FILE_TYPES),
+        "The files' format; json is one JSON object per line.",
+        {"enum": list(FILE_TYPES)},
+        required=True,
+    ),
+    Key(
+        "compressionType",
+        _one_of(COMPRESSIONS),
+        "The files' compression; none for parquet, which compresses inside.",
+        {"enum": list(COMPRESSIONS)},
+        required=True,
+    ),
+    Key(
+        "convertToAmplitudeFunc",
+        lambda value: None,
         "A source that gives the event: normally an object of target field and source.",
-        {"$ref": "#/$defs/source"}, required=True),
-    Key("ignoreEventFlag", _text, "A field of the converted event: if it is true, the event is left out and is no error.",
-        {"type": "string", "minLength": 1}),
-    Key("csvDelimiter", _character, "CSV: what separates cells, a comma if absent.", _ONE_CHARACTER, extension=True),
-    Key("csvQuoteChar", _character_or_null, 'CSV: what quotes cells, " if absent; null for none.',
-        {"anyOf": [_ONE_CHARACTER, {"type": "null"}]}, extension=True),
-    Key("csvEscapeChar", _character_or_null, "CSV: what escapes the next character; null or absent for doubled quotes.",
-        {"anyOf": [_ONE_CHARACTER, {"type": "null"}]}, extension=True),
-    Key("csvHeader", _boolean, "CSV: whether the first line names the columns, true if absent.",
-        {"type": "boolean"}, extension=True),
-    Key("csvColumns", _columns, "CSV: the columns' names if there is no header.",
-        {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}, extension=True),
-    Key("encoding", _encoding, "CSV and JSON: the files' encoding, utf-8 if absent.", {"type": "string"}, extension=True),
-)  # fmt: skip
+        {"$ref": "#/$defs/source"},
+        required=True,
+    ),
+    Key(
+        "ignoreEventFlag",
+        _text,
+        "A field of the converted event: if it is true, the event is left out and is no error.",
+        {"type": "string", "minLength": 1},
+    ),
+    Key(
+        "csvDelimiter",
+        _character,
+        "CSV: what separates cells, a comma if absent.",
+        _ONE_CHARACTER,
+        extension=True,
+    ),
+    Key(
+        "csvQuoteChar",
+        _character_or_null,
+        'CSV: what quotes cells, " if absent; null for none.',
+        {"anyOf": [_ONE_CHARACTER, {"type": "null"}]},
+        extension=True,
+    ),
+    Key(
+        "csvEscapeChar",
+        _character_or_null,
+        "CSV: what escapes the next character; null or absent for doubled quotes.",
+        {"anyOf": [_ONE_CHARACTER, {"type": "null"}]},
+        extension=True,
+    ),
+    Key(
+        "csvHeader",
+        _boolean,
+        "CSV: whether the first line names the columns, true if absent.",
+        {"type": "boolean"},
+        extension=True,
+    ),
+    Key(
+        "csvColumns",
+        _columns,
+        "CSV: the columns' names if there is no header.",
+        {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
+        extension=True,
+    ),
+    Key(
+        "encoding",
+        _encoding,
+        "CSV and JSON: the files' encoding, utf-8 if absent.",
+        {"type": "string"},
+        extension=True,
+    ),
+)
 
 VALIDATOR_KEYS: Final = (
-    Key("filterPattern", _text, "A Java regular expression that must match the whole object key, or the key without "
-        "the source's prefix. Without it every key is a data file.", {"type": "string", "minLength": 1}),
-)  # fmt: skip
+    Key(
+        "filterPattern",
+        _text,
+        "A Java regular expression that must match the whole object key, or the key "
+        "without the source's prefix. Without it every key is a data file.",
+        {"type": "string", "minLength": 1},
+    ),
+)
 
 
 def check_keys(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from sluice.converter.compiler import Compiler, TooLarge, Usage
+from sluice.converter.compiler import Compiler, TooLarge, Usage, no_value
 from sluice.converter.config import ConverterConfig, read_config
 from sluice.converter.fields import EVENT_KEYS, PROPERTY_OPERATIONS
 from sluice.converter.grammar import json_key
@@ -18,6 +19,7 @@ from sluice.converter.jsontext import canonical_hash, fault, show
 from sluice.converter.limits import MAX_SOURCE_DEPTH
 from sluice.converter.logic import truth
 from sluice.converter.outcomes import MISSING, ConfigError, Json, NoValue, Problem, RowError, Source
+from sluice.converter.structure import fields_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +36,13 @@ def now_ms() -> int:
 def evaluate(source: Json, element: Json, *, clock_ms: int | None = None) -> Json:
     """Evaluate one source description on one JSON element.
 
-    `clock_ms` is the epoch milliseconds that the clock operators give; None is now. Raises `NoValue`, `ConfigError`
-    for a bad source, and `RowError` for a value beyond a stated limit (decisions D-01).
+    `clock_ms` is the epoch milliseconds that the clock operators give; None is now. Raises `NoValue`,
+    `ConfigError` for a bad source, and `RowError` for a value beyond a stated limit (decisions D-01).
     """
     compiler = Compiler()
-    compiled = _compile(compiler, source, "")
+    compiled = no_value
+    with contextlib.suppress(TooLarge):
+        compiled = compiler.source(source, "")
     if compiler.problems:
         raise ConfigError(compiler.problems)
     try:
@@ -52,18 +56,11 @@ def evaluate(source: Json, element: Json, *, clock_ms: int | None = None) -> Jso
     return value
 
 
-def _compile(compiler: Compiler, source: Json, pointer: str) -> Source:
-    try:
-        return compiler.source(source, pointer)
-    except TooLarge:
-        return lambda element, clock: MISSING
-
-
 class Converter:
     """A configuration, compiled once; `convert` then parses nothing of it.
 
-    `config` is the typed configuration, `hash` the hex SHA-256 of its canonical JSON, `warnings` what is legal but
-    probably not meant, `usage` which fields of the row and which operators it uses.
+    `config` is the typed configuration, `hash` the hex SHA-256 of its canonical JSON, `warnings` what is
+    legal but probably not meant, `usage` which fields of the row and which operators it uses.
     """
 
     def __init__(
@@ -85,11 +82,12 @@ class Converter:
             None if fields is None else tuple(name for name in fields if name != config.ignore_flag)
         )
         """The event's fields, in order; None if the mapping is no object, so that only rows can tell."""
-        self._fields: list[tuple[str, Source]] | None = None
+        self._fields: list[tuple[str, str | None, Source]] | None = None
         self._flag: Source | None = None
         if fields is not None:
-            self._fields = [(name, source) for name, source in fields.items() if name != config.ignore_flag]
-            self._flag = fields.get(config.ignore_flag) if config.ignore_flag is not None else None
+            others = dict(fields)
+            self._flag = None if config.ignore_flag is None else others.pop(config.ignore_flag, None)
+            self._fields = fields_of(others)
 
     @classmethod
     def from_config(cls, config: Json) -> Self:
@@ -99,18 +97,15 @@ class Converter:
         compiler = Compiler()
         typed, pattern = read_config(compiler, config)
         fields: dict[str, Source] | None = None
-        mapping: Source = lambda element, clock: MISSING  # noqa: E731
+        mapping = no_value
         inner = config.get("converterConfig")
         if isinstance(inner, dict) and "convertToAmplitudeFunc" in inner:
             description = inner["convertToAmplitudeFunc"]
-            if isinstance(description, dict):
-                try:
-                    arguments = compiler.object_arguments(description, MAPPING_POINTER, 0, at_row=True)
-                    fields = dict(zip(arguments[::2], arguments[1::2], strict=True))
-                except TooLarge:
-                    pass
-            else:
-                mapping = _compile(compiler, description, MAPPING_POINTER)
+            with contextlib.suppress(TooLarge):
+                if isinstance(description, dict):
+                    fields = compiler.members(description, MAPPING_POINTER)
+                else:
+                    mapping = compiler.source(description, MAPPING_POINTER)
         if compiler.problems or typed is None:
             raise ConfigError(compiler.problems)
         return cls(typed, mapping, fields, pattern, compiler.usage, canonical_hash(config))
@@ -123,42 +118,55 @@ class Converter:
     def convert(self, row: Mapping[str, Json], *, clock_ms: int | None = None) -> dict[str, Json] | None:
         """Turn one source row into an event, or None if the ignore flag leaves it out (amplitude-spec 5.6).
 
-        `clock_ms` is the epoch milliseconds of the clock operators; a reader passes the same for all rows of a
-        file. Top-level nulls are dropped (decisions D-04), `$skip_user_properties_sync` is added unless set
-        (decisions D-05), values are not cast. RowError names the field and the reason. The row is never changed,
-        but the event may share its nested values.
+        `clock_ms` is the epoch milliseconds of the clock operators; a reader passes the same for all rows of
+        a file. Top-level nulls are dropped (decisions D-04), `$skip_user_properties_sync` is added unless set
+        (decisions D-05), values are not cast. RowError names the field and the reason. The row is never
+        changed, but the event may share its nested values.
         """
         clock = (now_ms() if self.usage.clock else 0) if clock_ms is None else clock_ms
-        event: dict[str, Json] = {}
         name = ""
         try:
-            if self._fields is not None:
-                if self._flag is not None and self._ignores(self._flag(row, clock)):
-                    return None
-                for name, source in self._fields:
-                    value = source(row, clock)
-                    if value is not MISSING and value is not None:
-                        event[name] = value
+            if self._fields is None:
+                event = self._convert_whole(row, clock)
+            elif self._flag is not None and self._ignores(self._flag(row, clock)):
+                event = None
             else:
-                whole = self._mapping(row, clock)
-                if not isinstance(whole, dict):
-                    found = "no value" if whole is MISSING else show(whole)
-                    raise RowError("", f"the mapping gave {found}, not an object")
-                event = {key: value for key, value in whole.items() if value is not None}
-                flag = self.config.ignore_flag
-                if flag is not None and self._ignores(event.pop(flag, None)):
-                    return None
+                event = {}
+                is_object = isinstance(row, dict)
+                for name, key, source in self._fields:
+                    value = row.get(key, MISSING) if key is not None and is_object else source(row, clock)
+                    kind = value.__class__
+                    if kind is str or kind is int:
+                        event[name] = value
+                    elif value is not MISSING and value is not None:
+                        if (reason := fault(value)) is not None:
+                            raise RowError(name, reason)
+                        event[name] = value
         except RowError as error:
-            raise RowError(name, error.reason) from None
+            raise RowError(error.field or name, error.reason) from None
         except RecursionError:
             raise RowError(name, _TOO_DEEP) from None
-        if fault(event) is not None:
-            raise _faulty_field(event)
-        for properties in ("user_properties", "group_properties"):
-            if properties in event:
-                _check_operations(properties, event[properties])
-        if SKIP_SYNC not in event:
-            event[SKIP_SYNC] = True
+        if event is not None:
+            for properties in ("user_properties", "group_properties"):
+                if properties in event:
+                    _check_operations(properties, event[properties])
+            event.setdefault(SKIP_SYNC, True)
+        return event
+
+    def _convert_whole(self, row: Mapping[str, Json], clock: int) -> dict[str, Json] | None:
+        """Evaluate a mapping that is no JSON object; the event's fields are known only now."""
+        whole = self._mapping(row, clock)
+        if not isinstance(whole, dict):
+            raise RowError(
+                "", f"the mapping gave {'no value' if whole is MISSING else show(whole)}, not an object"
+            )
+        event = {key: value for key, value in whole.items() if value is not None}
+        flag = self.config.ignore_flag
+        if flag is not None and self._ignores(event.pop(flag, None)):
+            return None
+        for name, value in event.items():
+            if (reason := fault(value)) is not None:
+                raise RowError(name, reason)
         return event
 
     def _ignores(self, value: Json) -> bool:
@@ -173,10 +181,11 @@ class Converter:
         return bool(ignored)
 
     def matches(self, key: str, prefix: str = "") -> bool:
-        """Whether an object key is a data file: `filterPattern` matches the whole key or the key without `prefix`.
+        """Whether an object key is a data file: `filterPattern` matches the whole key or the key without
+        `prefix`.
 
-        Folder placeholders, keys ending in `/`, never are (decisions D-16). RowError if the match takes longer than
-        the stated time.
+        Folder placeholders, keys ending in `/`, never are (decisions D-16). RowError if the match takes
+        longer than the stated time.
         """
         if key.endswith("/"):
             return False
@@ -211,13 +220,6 @@ class Converter:
                 )
             )
         return found
-
-
-def _faulty_field(event: dict[str, Json]) -> RowError:
-    for name, value in event.items():
-        if (reason := fault(value)) is not None:
-            return RowError(name, reason)
-    return RowError("", fault(event) or "")
 
 
 def _check_operations(field: str, properties: Json) -> None:

@@ -59,7 +59,9 @@ def within(number: int) -> int:
 
 
 def plain(number: Number) -> int | float:
-    """Give a result as JSON: whole numbers as integers, others as the nearest double; RowError if it overflows."""
+    """Give a result as JSON: whole numbers as integers, others as the nearest double; RowError if it
+    overflows.
+    """
     if isinstance(number, int):
         return within(number)
     if number == number.to_integral_value(ROUND_DOWN, _EXACT):

@@ -52,8 +52,8 @@ class Example:
 class Operator:
     """One list operator: its signature, its meaning for the reference page, and how it is compiled.
 
-    `build` gets the compiled arguments: sources for the source kinds, the checked literal or what was made of it
-    for the raw kinds.
+    `build` gets the compiled arguments: sources for the source kinds, the checked literal or what was made of
+    it for the raw kinds.
     """
 
     name: str

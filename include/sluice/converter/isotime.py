@@ -1,4 +1,6 @@
-"""ISO 8601 date-times and INT96 timestamps, to and from epoch milliseconds (amplitude-spec 5.3, decisions D-11)."""
+"""ISO 8601 date-times and INT96 timestamps, to and from epoch milliseconds (amplitude-spec 5.3, decisions
+D-11).
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ _JULIAN_DAY_OF_EPOCH = 2_440_588
 _INT96 = struct.Struct("<qi")
 
 _ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)"
-    r"(?:[Tt ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?"
+    r"\d{4}-\d\d-\d\d"
+    r"(?:([Tt ](?:[01]\d|2[0-3]):[0-5]\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?"
     r" ?(?:[Zz]|([+-])(\d\d)(?::?([0-5]\d))?)?)?",
     re.ASCII,
 )
@@ -61,29 +63,31 @@ def date_of(day: int) -> tuple[int, int, int]:
 
 
 @lru_cache(maxsize=4096)
-def _midnight(date: str) -> int | None:
-    day = epoch_day(int(date[:4]), int(date[5:7]), int(date[8:]))
-    return None if day is None else day * MS_PER_DAY
+def _minute(text: str) -> int | None:
+    """Read `YYYY-MM-DD` or `YYYY-MM-DD HH:MM`; a file's rows share few minutes."""
+    day = epoch_day(int(text[:4]), int(text[5:7]), int(text[8:10]))
+    if day is None:
+        return None
+    return day * MS_PER_DAY + (int(text[11:13]) * 60 + int(text[14:]) if len(text) > 10 else 0) * 60_000
 
 
 def iso_to_ms(text: str) -> int | None:
     """Read an ISO date-time, or a date alone, as epoch milliseconds; None if it is neither.
 
-    `T` or a blank between date and time, 0 to 9 fraction digits of which those after the third are cut, then `Z`,
-    `±hh`, `±hhmm`, `±hh:mm` or nothing for UTC, a blank before the zone allowed (decisions D-11).
+    `T` or a blank between date and time, 0 to 9 fraction digits of which those after the third are cut, then
+    `Z`, `±hh`, `±hhmm`, `±hh:mm` or nothing for UTC, a blank before the zone allowed (decisions D-11).
     """
     match = _ISO.fullmatch(text)
     if match is None:
         return None
-    date, hour, minute, second, fraction, sign, zone_hours, zone_minutes = match.groups()
-    ms = _midnight(date)
-    if ms is None or hour is None:
-        return ms
-    ms += (int(hour) * 60 + int(minute)) * 60_000
+    hours_minutes, second, fraction, sign, zone_hours, zone_minutes = match.groups()
+    ms = _minute(text[:16] if hours_minutes is not None else text)
+    if ms is None:
+        return None
     if second is not None:
         ms += int(second) * 1_000
         if fraction is not None:
-            ms += int(f"{fraction:0<3.3}")
+            ms += int(fraction[:3]) * (1, 100, 10, 1)[min(len(fraction), 3)]
     if sign is not None:
         offset = int(zone_hours) * 60 + int(zone_minutes or 0)
         if offset > MAX_OFFSET_MINUTES:
@@ -93,7 +97,9 @@ def iso_to_ms(text: str) -> int | None:
 
 
 def ms_to_iso(ms: int) -> str | None:
-    """Write epoch milliseconds as `YYYY-MM-DDTHH:MM:SS`, with `.mmm` only if not zero; None outside years 0 to 9999."""
+    """Write epoch milliseconds as `YYYY-MM-DDTHH:MM:SS`, with `.mmm` only if not zero; None outside years 0
+    to 9999.
+    """
     day, of_day = divmod(ms, MS_PER_DAY)
     if not -719_528 <= day <= 2_932_896:
         return None
@@ -107,7 +113,8 @@ def ms_to_iso(ms: int) -> str | None:
 def int96_to_ms(text: str) -> int | None:
     """Read a base64 INT96 timestamp, or an ISO date-time (decisions D-17), as epoch milliseconds.
 
-    The 12 bytes are nanoseconds of the day (int64) and Julian day (int32), both little-endian (amplitude-spec 5.3).
+    The 12 bytes are nanoseconds of the day (int64) and Julian day (int32), both little-endian (amplitude-spec
+    5.3).
     """
     if len(text) == 16:
         try:

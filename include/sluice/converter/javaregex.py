@@ -1,9 +1,10 @@
-r"""Java 7 regular expressions, translated to the `regex` engine (amplitude-spec 5.3 `replace_with`, decisions D-10).
+r"""Java 7 regular expressions, translated to the `regex` engine (amplitude-spec 5.3 `replace_with`, decisions
+D-10).
 
-Python and Java spell many things alike and mean different things: `\d`, `\w` and `\s` are ASCII in Java; `.`, `^`
-and `$` know five line terminators and treat CR LF as one; `(?i)` folds ASCII letters only unless `u` is set; a
-character class may hold classes and `&&`. So every construct is parsed and written out anew, and what has no
-exact counterpart is an error that names it. Matching is bounded in time: see `BoundedPattern`.
+Python and Java spell many things alike and mean different things: `\d`, `\w` and `\s` are ASCII in Java; `.`,
+`^` and `$` know five line terminators and treat CR LF as one; `(?i)` folds ASCII letters only unless `u` is
+set; a character class may hold classes and `&&`. So every construct is parsed and written out anew, and what
+has no exact counterpart is an error that names it. Matching is bounded in time: see `BoundedPattern`.
 """
 
 from __future__ import annotations
@@ -44,8 +45,46 @@ _POSIX: Final = {
     "Space": _SPACE,
 }
 _CATEGORIES: Final = frozenset(
-    "C Cc Cf Cn Co Cs L LC Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So "
-    "Z Zl Zp Zs".split()
+    [
+        "C",
+        "Cc",
+        "Cf",
+        "Cn",
+        "Co",
+        "Cs",
+        "L",
+        "LC",
+        "Ll",
+        "Lm",
+        "Lo",
+        "Lt",
+        "Lu",
+        "M",
+        "Mc",
+        "Me",
+        "Mn",
+        "N",
+        "Nd",
+        "Nl",
+        "No",
+        "P",
+        "Pc",
+        "Pd",
+        "Pe",
+        "Pf",
+        "Pi",
+        "Po",
+        "Ps",
+        "S",
+        "Sc",
+        "Sk",
+        "Sm",
+        "So",
+        "Z",
+        "Zl",
+        "Zp",
+        "Zs",
+    ]
 )
 # Java's names of binary properties -> the engine's.
 _BINARY: Final = {
@@ -215,7 +254,7 @@ class _Translator:
         return self.java[start:] if end < 0 else self.java[start:end]
 
     def quantifier(self) -> tuple[str, int]:
-        """Read a quantifier with its lazy or possessive mark; give it and how often it writes its atom out."""
+        """Read a quantifier with its lazy or possessive mark, and how often it writes its atom out."""
         start = self.at
         if self.take("*") or self.take("+") or self.take("?"):
             text, times = self.java[start], 1
@@ -529,7 +568,8 @@ class _Translator:
             raise self.fail("&& with nothing on its right", start)
         if negated and (len(operands) > 1 or operands[0][1]):
             raise self.fail(
-                "a negated class with && or a class inside means one thing in Java 7 and another since Java 9; "
+                "a negated class with && or a class inside means one thing in Java 7 and another since "
+                "Java 9; "
                 "write it with a lookahead: (?!…)",
                 start,
             )
@@ -599,7 +639,7 @@ def _complement(body: str) -> str:
 
 
 def _union(flat: list[str], nested: list[str], negated: bool, flags: _Flags) -> str:
-    """Write a union: plain content goes into one class, complements and nested classes become alternatives."""
+    """Write a union: one class of the plain content, alternatives of complements and nested classes."""
     plain = "".join(item for item in flat if not item.startswith("[^"))
     others = [item for item in flat if item.startswith("[^")] + nested
     folded = flags.ignore_case and flags.unicode_case
@@ -619,8 +659,9 @@ def _union(flat: list[str], nested: list[str], negated: bool, flags: _Flags) -> 
 def replacement_parts(java: str, translation: Translation) -> list[str | int]:
     r"""Parse a replacement string of Java's `Matcher.appendReplacement`: literals and group numbers.
 
-    `$1` and `${name}` are groups, `\` takes the next character literally. RegexProblem for a reference to a group
-    that is not there, or a `$` or `\` with nothing to refer to: Java raises at the first match, this at load.
+    `$1` and `${name}` are groups, `\` takes the next character literally. RegexProblem for a reference to a
+    group that is not there, or a `$` or `\` with nothing to refer to: Java raises at the first match, this at
+    load.
     """
     parts: list[str | int] = []
     literal = ""
@@ -673,8 +714,8 @@ def replacement_parts(java: str, translation: Translation) -> list[str | int]:
 class BoundedPattern:
     """A compiled Java pattern whose matches cannot take more than a stated CPU time.
 
-    The first slow match may take `MATCH_SECONDS`; each that exceeds its time raises RowError and halves the time
-    of the next, down to `MIN_MATCH_SECONDS`: a file of hostile rows costs 2 s and then 8 ms each.
+    The first slow match may take `MATCH_SECONDS`; each that exceeds its time raises RowError and halves the
+    time of the next, down to `MIN_MATCH_SECONDS`: a file of hostile rows costs 2 s and then 8 ms each.
     """
 
     def __init__(self, java: str) -> None:
@@ -694,7 +735,9 @@ class BoundedPattern:
             raise self._exceeded() from None
 
     def replace_all(self, text: str, parts: list[str | int]) -> str:
-        """Replace every match, as Java's `replaceAll`; RowError if that takes too long or makes too long a text."""
+        """Replace every match, as Java's `replaceAll`; RowError if that takes too long or makes too long a
+        text.
+        """
         try:
             if self._most(text, parts) <= MAX_TEXT:
                 return str(self._pattern.sub(_template(parts), text, timeout=self._seconds))

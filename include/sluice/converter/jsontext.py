@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import orjson
 
@@ -35,8 +35,8 @@ def _finite_float(text: str) -> float:
 def parse(text: str) -> Json:
     """Parse JSON text exactly: integers keep all their digits (up to 4,300), later duplicate keys win.
 
-    Raises `BrokenJson` for text that is not JSON or nests deeper than about 1,000 levels, and `RowError` for a
-    number that overflows a double (issue 3: an overflow to infinity is a row error, never an infinity).
+    Raises `BrokenJson` for text that is not JSON or nests deeper than about 1,000 levels, and `RowError` for
+    a number that overflows a double (issue 3: an overflow to infinity is a row error, never an infinity).
     """
     if not _LONG_NUMBER.search(text):
         try:
@@ -53,7 +53,9 @@ def parse(text: str) -> Json:
 
 
 def scalar_text(value: str | float | bool) -> str:
-    """Write a string as itself, a number or boolean as JSON does (decisions D-07); RowError above 4,300 digits."""
+    """Write a string as itself, a number or boolean as JSON does (decisions D-07); RowError above 4,300
+    digits.
+    """
     if value is True:
         return "true"
     if value is False:
@@ -69,33 +71,27 @@ def scalar_text(value: str | float | bool) -> str:
 def fault(value: Json, *, shared: bool = True) -> str | None:
     """Say why a Python value is no JSON value within the limits, or None if it is one.
 
-    Walks without recursion. With `shared` false also checks the types of scalars and keys, as needed for values
-    that no parser made.
+    Walks without recursion. With `shared` false also checks the types of scalars and keys, as needed for
+    values that no parser made.
     """
-    if not isinstance(value, (dict, list)):
-        return _scalar_fault(value, shared)
-    level: list[Any] = [value]
-    for _ in range(MAX_NESTING):
-        deeper: list[Any] = []
-        for container in level:
-            if type(container) is dict:
-                if not shared:
-                    for key in container:
-                        if not isinstance(key, str):
-                            return f"the object key {shorten(repr(key))} is not a string"
-                items: Any = container.values()
-            elif isinstance(container, dict):
-                items = container.values()
-            else:
-                items = container
-            for item in items:
-                kind = item.__class__
-                if kind is str or kind is int or item is None or kind is bool:
-                    continue
-                if kind is dict or kind is list or isinstance(item, (dict, list)):
-                    deeper.append(item)
-                elif (reason := _scalar_fault(item, shared)) is not None:
-                    return reason
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        deeper: list[Json] = []
+        for item in level:
+            kind = item.__class__
+            if kind is str or kind is int:
+                continue
+            if isinstance(item, dict):
+                if (
+                    not shared
+                    and (key := next((key for key in item if not isinstance(key, str)), None)) is not None
+                ):
+                    return f"the object key {shorten(repr(key))} is not a string"
+                deeper += item.values()
+            elif isinstance(item, list):
+                deeper += item
+            elif (reason := _scalar_fault(item, shared)) is not None:
+                return reason
         if not deeper:
             return None
         level = deeper

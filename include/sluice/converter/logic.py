@@ -106,7 +106,9 @@ def build_equals(left: Source, right: Source) -> Source:
 
 
 def build_contains(text: str, source: Source) -> Source:
-    """Compile `contains`: in a string, in the text of a number or boolean, or as member of a list (decisions D-08)."""
+    """Compile `contains`: in a string, in the text of a number or boolean, or as member of a list (decisions
+    D-08).
+    """
 
     def contains(element: Json, clock: int) -> Json:
         value = source(element, clock)
@@ -218,8 +220,10 @@ OPERATORS: Final = (
         name="sample_md5",
         arguments=(Kind.SOURCE, Kind.SOURCE),
         summary="Whether the key (second) is in a sample of so many percent (first).",
-        rules="The same key always gives the same answer: the first 8 hexadecimal digits of its MD5, as a share of "
-        "2^32 times 100, must be below the percentage. Amplitude's own algorithm is not public, so its samples "
+        rules="The same key always gives the same answer: the first 8 hexadecimal digits of its MD5, as a "
+        "share of "
+        "2^32 times 100, must be below the percentage. Amplitude's own algorithm is not public, so its "
+        "samples "
         "are others.",
         origin="amplitude-spec 5.3, decisions D-14",
         examples=(Example(["sample_md5", ["int", 50], "user"], {"user": "user-3"}, True),),

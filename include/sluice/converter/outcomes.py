@@ -1,4 +1,6 @@
-"""The outcomes of the converter language: a value, no value, an error of one row, an error of the configuration."""
+"""The outcomes of the converter language: a value, no value, an error of one row, an error of the
+configuration.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class Absence(enum.Enum):
 
 
 MISSING: Final = Absence.MISSING
-"""What a compiled source returns for *no value* (decisions D-01): cheaper than an exception for each absent field."""
+"""What a compiled source returns for *no value* (decisions D-01): cheaper than an exception for each absent
+field.
+"""
 
 Source = Callable[[Json, int], Json]
 """A compiled source: (current element, clock in epoch milliseconds) -> JSON value or `MISSING`."""
@@ -45,7 +49,9 @@ class RowError(SluiceError):
 
 
 class Problem(NamedTuple):
-    """One error in a configuration: where (JSON pointer, RFC 6901), in which operator ("" for none), and what."""
+    """One error in a configuration: where (JSON pointer, RFC 6901), in which operator ("" for none), and
+    what.
+    """
 
     pointer: str
     operator: str

@@ -14,7 +14,9 @@ from sluice.converter.outcomes import MISSING, Json, RowError, Source
 
 
 def basic_path(key: str) -> Source:
-    """Compile a BASIC_PATH: one literal key, never split (decisions D-02); on a list, a digit string is an index."""
+    """Compile a BASIC_PATH: one literal key, never split (decisions D-02); on a list, a digit string is an
+    index.
+    """
     index = int(key) if key.isascii() and key.isdigit() and len(key) <= 18 else None
 
     def field(element: Json, clock: int) -> Json:
@@ -24,6 +26,7 @@ def basic_path(key: str) -> Source:
             return element[index]
         return MISSING
 
+    field.key = key  # type: ignore[attr-defined]
     return field
 
 
@@ -65,17 +68,31 @@ def build_value(literal: Json) -> Source:
 
 def build_dict(*arguments: Any) -> Source:
     """Compile `dict`: a key whose source has no value is left out, null is kept (decisions D-04)."""
-    fields = list(zip(arguments[::2], arguments[1::2], strict=True))
+    return build_object(dict(zip(arguments[::2], arguments[1::2], strict=True)))
+
+
+def build_object(members: dict[str, Source]) -> Source:
+    """Compile an object of keys and sources."""
+    fields = fields_of(members)
 
     def build(element: Json, clock: int) -> Json:
         result = {}
-        for key, source in fields:
-            value = source(element, clock)
+        is_object = isinstance(element, dict)
+        for name, key, source in fields:
+            value = element.get(key, MISSING) if key is not None and is_object else source(element, clock)
             if value is not MISSING:
-                result[key] = value
+                result[name] = value
         return result
 
     return build
+
+
+def fields_of(members: dict[str, Source]) -> list[tuple[str, str | None, Source]]:
+    """List (name, key, source) of an object's members.
+
+    `key` is set for a basic path: the loop over the members looks it up itself, which spares most calls.
+    """
+    return [(name, getattr(source, "key", None), source) for name, source in members.items()]
 
 
 def build_array(*sources: Source) -> Source:
@@ -93,7 +110,7 @@ def build_array(*sources: Source) -> Source:
 
 
 def build_condition(*arguments: Source) -> Source:
-    """Compile `condition`, lazily; a condition that is no boolean makes the whole no value (decisions D-08)."""
+    """Compile `condition`, lazily; a condition that is no boolean gives no value (decisions D-08)."""
     cases = list(zip(arguments[::2], arguments[1::2], strict=True))
 
     def condition(element: Json, clock: int) -> Json:
@@ -158,7 +175,7 @@ def build_merge_dicts(*sources: Source) -> Source:
 
 
 def flatten(value: dict[str, Json], separator: str, levels: int) -> dict[str, Json]:
-    """Lift `levels` levels of nested objects, all if negative; lists and empty objects stay (decisions D-13)."""
+    """Lift `levels` levels of objects, all if negative; lists and empty objects stay (decisions D-13)."""
     if levels < 0:
         levels = MAX_NESTING
     result: dict[str, Json] = {}
@@ -342,7 +359,8 @@ OPERATORS: Final = (
         arguments=(Kind.SOURCE,),
         repeated=(Kind.SOURCE,),
         summary="Merges objects.",
-        rules="Shallow, the later wins. Null and no value are skipped; any other type, or nothing to merge: no value.",
+        rules="Shallow, the later wins. Null and no value are skipped; any other type, or nothing to "
+        "merge: no value.",
         origin="amplitude-spec 5.3, decisions D-12",
         examples=(
             Example(["merge_dicts", "a", "b"], {"a": {"x": 1, "y": 1}, "b": {"y": 2}}, {"x": 1, "y": 2}),
@@ -353,7 +371,8 @@ OPERATORS: Final = (
         name="flatten_dict",
         arguments=(Kind.RAW_STRING, Kind.INTEGER_SOURCE, Kind.SOURCE),
         summary="Makes one level of nested objects; the string joins the keys.",
-        rules="The integer is the number of levels to lift: 0 none, negative all. Depth first, a later key wins; "
+        rules="The integer is the number of levels to lift: 0 none, negative all. Depth first, a later key "
+        "wins; "
         "lists are not opened, empty objects are kept.",
         origin="amplitude-spec 5.3, decisions D-13",
         examples=(

@@ -83,7 +83,8 @@ OPERATORS: Final = (
         arguments=(Kind.SOURCE,),
         repeated=(Kind.SOURCE,),
         summary="The results as strings, joined.",
-        rules="Numbers and booleans in their JSON text. If one part is null, an object, a list or has no value, "
+        rules="Numbers and booleans in their JSON text. If one part is null, an object, a list or has no "
+        "value, "
         "the whole has none: a half-built id is worse than none.",
         origin="amplitude-spec 5.3, decisions D-07",
         examples=(
@@ -97,7 +98,8 @@ OPERATORS: Final = (
         arguments=(Kind.REGEX, Kind.RAW_STRING, Kind.SOURCE),
         summary="Replaces every match of a Java regular expression.",
         rules="The replacement takes $1, ${name}, and \\$ for a dollar. Numbers and booleans become strings; "
-        "null, objects and lists give no value. A match that takes longer than the stated time is a row error.",
+        "null, objects and lists give no value. A match that takes longer than the stated time is a row "
+        "error.",
         origin="amplitude-spec 5.3, decisions D-10",
         examples=(
             Example(["replace_with", "\\.", "", "ip"], {"ip": "1.2.3"}, "123"),

@@ -1,8 +1,9 @@
 """Patterns of `java.time.format.DateTimeFormatter`, compiled to a reader of instants (decisions D-10, D-15).
 
-A pattern becomes one regular expression without nested repetition and a function that resolves the fields it found.
-Differences from Java, all on the side of fewer surprises: a day that its month does not have is no instant (Java
-silently takes the month's last day), English names are read in any case, and a missing month or day is the first.
+A pattern becomes one regular expression without nested repetition and a function that resolves the fields it
+found. Differences from Java, all on the side of fewer surprises: a day that its month does not have is no
+instant (Java silently takes the month's last day), English names are read in any case, and a missing month or
+day is the first.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from zoneinfo import ZoneInfo
 from sluice.converter.isotime import MAX_OFFSET_MINUTES, MS_PER_DAY, epoch_day, is_leap
 from sluice.converter.limits import MAX_PATTERN
 
-_MONTHS = ("January February March April May June July August September October November December").split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS = [
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+]  # fmt: skip
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 # The zone names of Java's English locale that are not ambiguous there; each stands for a zone with its rules.
 _ZONE_NAMES: Final = {
@@ -40,7 +44,8 @@ _ZONE_NAMES: Final = {
     "EET": "Europe/Bucharest", "EEST": "Europe/Bucharest", "MSK": "Europe/Moscow",
     "IST": "Asia/Kolkata", "India Standard Time": "Asia/Kolkata",
     "JST": "Asia/Tokyo", "Japan Standard Time": "Asia/Tokyo", "KST": "Asia/Seoul",
-    "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney", "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland",
+    "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney",
+    "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland",
 }  # fmt: skip
 _ZONES_FOLDED = {name.casefold(): zone for name, zone in _ZONE_NAMES.items()}
 
@@ -100,8 +105,8 @@ class TimePatternProblem(ValueError):
 def compile_pattern(pattern: str) -> Callable[[str], int | None]:
     """Compile a pattern to a function text -> epoch milliseconds, or None if the text does not match it.
 
-    Times without a zone are UTC (amplitude-spec 5.3). TimePatternProblem for a letter that does not help to find an
-    instant, a count that Java does not have, or fields from which no instant follows.
+    Times without a zone are UTC (amplitude-spec 5.3). TimePatternProblem for a letter that does not help to
+    find an instant, a count that Java does not have, or fields from which no instant follows.
     """
     if len(pattern) > MAX_PATTERN:
         raise TimePatternProblem(
@@ -186,7 +191,8 @@ class _Compiler:
     def letter(self, letter: str, count: int) -> None:
         if letter not in LETTERS:
             raise TimePatternProblem(
-                f"the letter {letter} has no meaning for an instant; allowed are {' '.join(LETTERS)} and 'quoted text'"
+                f"the letter {letter} has no meaning for an instant; allowed are {' '.join(LETTERS)} and "
+                f"'quoted text'"
             )
         largest, _ = LETTERS[letter]
         if count > largest or count not in _ONLY_COUNTS.get(letter, (count,)):

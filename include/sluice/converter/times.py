@@ -73,7 +73,8 @@ def build_ms_time_now() -> Source:
 
 
 _ISO_RULES = (
-    "T or a blank before the time, up to 9 fraction digits of which those after the third are cut, then Z, ±hh, "
+    "T or a blank before the time, up to 9 fraction digits of which those after the third are cut, then Z, "
+    "±hh, "
     "±hhmm, ±hh:mm or nothing for UTC; a date alone is midnight. Anything else gives no value."
 )
 
@@ -130,8 +131,10 @@ OPERATORS: Final = (
     Operator(
         name="parse_time_to_ms",
         arguments=(Kind.TIME_PATTERN, Kind.SOURCE),
-        summary="A time in a pattern of java.time.format.DateTimeFormatter, as milliseconds since 1970-01-01 UTC.",
-        rules="UTC if the pattern has no zone. A text that does not match, or names no instant, gives no value.",
+        summary="A time in a pattern of java.time.format.DateTimeFormatter, as milliseconds since "
+        "1970-01-01 UTC.",
+        rules="UTC if the pattern has no zone. A text that does not match, or names no instant, gives no "
+        "value.",
         origin="amplitude-spec 5.3, decisions D-10",
         examples=(
             Example(["parse_time_to_ms", "M/d/yyyy H:mm:ss", "t"], {"t": "1/1/2021 5:06:07"}, 1609477567000),
