@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from sluice.ledger.database import Ledger
 from sluice.ledger.tables import counters
 
