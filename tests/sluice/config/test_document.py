@@ -71,8 +71,19 @@ def test_an_alias_bomb_is_refused_before_it_grows(path):
     assert "anchors and aliases" in refusal(path, "\n".join(lines))
 
 
+class WithoutAliases(yaml.SafeDumper):
+    """Writes a list that occurs twice out twice."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+# Line ends within a text are the YAML writer's affair: it folds U+0085.
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8"), max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.text("abcdefgh_", min_size=1, max_size=8), inner, max_size=3)
@@ -85,9 +96,8 @@ PLAIN = st.recursive(
 @given(content=st.dictionaries(st.text("abcdefgh_", min_size=1, max_size=8), PLAIN, min_size=1, max_size=4))
 def test_whatever_yaml_writes_is_read_back(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("yaml") / "x.yaml"
-    # No aliases: the writer uses them for equal lists.
-    yaml.SafeDumper.ignore_aliases = lambda self, data: True
-    assert read(path, yaml.safe_dump(content, allow_unicode=True)).content == content
+    text = yaml.dump(content, Dumper=WithoutAliases, allow_unicode=True)
+    assert read(path, text).content == content
 
 
 @settings(max_examples=200, deadline=None)
