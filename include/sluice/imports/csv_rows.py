@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sluice.converter import ConverterConfig
 from sluice.imports.errors import FileError
 from sluice.imports.records import MAX_RAW_CHARS, BadRow, Record, cut_raw
 
@@ -42,6 +43,17 @@ class CsvFormat:
     escape: str | None = None
     columns: Sequence[str] | None = None
     encoding: str = "utf-8"
+
+    @classmethod
+    def of(cls, config: ConverterConfig) -> CsvFormat:
+        """Take the format from a converter's settings."""
+        return cls(
+            delimiter=config.csv_delimiter,
+            quote=config.csv_quote,
+            escape=config.csv_escape,
+            columns=None if config.csv_header else config.csv_columns,
+            encoding=config.encoding,
+        )
 
 
 class CsvRows:

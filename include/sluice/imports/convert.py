@@ -1,0 +1,231 @@
+"""Conversion: one file's bytes become staged rows, or a reason why the file fails."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.fs as pafs
+
+from sluice.converter import Converter
+from sluice.errors import TransientError
+from sluice.imports.compression import decompress
+from sluice.imports.converters import recall
+from sluice.imports.discovery import Batch
+from sluice.imports.errors import FileError
+from sluice.imports.identity import RowNames
+from sluice.imports.objects import read_blocks
+from sluice.imports.readers import reader_for
+from sluice.imports.records import RowReader
+from sluice.imports.rows import RowPipeline, Tally
+from sluice.imports.session import ImportRun
+from sluice.imports.staging import StagingWriter, run_folder
+from sluice.imports.times import EventTimes
+from sluice.ledger import files
+from sluice.ledger.files import SourceFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+# A worker that is gone keeps its files no longer; a living one renews long before.
+CLAIM_SECONDS = 900.0
+_RENEW_SECONDS = 60.0
+_LOG_SECONDS = 10.0
+_SHOWN_NAMES = 50
+
+
+class ClaimLost(TransientError):
+    """Another worker has taken the file."""
+
+
+@dataclass
+class Converted:
+    """What a convert task did: files staged, files that failed, files that another worker has, and rows."""
+
+    staged: int = 0
+    failed: int = 0
+    skipped: int = 0
+    rows: int = 0
+
+
+def convert_batch(run: ImportRun, batch: Batch, holder: str) -> Converted:
+    """Convert every unfinished file of a batch that this worker can claim, in their order.
+
+    `holder` names the worker, the same in every try of its task. Raises ImportAccessError if a file may not
+    be read; the files staged before stay staged.
+    """
+    result = Converted()
+    client = run.store.client()
+    converters: dict[str, Converter] = {}
+    for file in files.between(run.ledger, run.source.id, batch.first, batch.last):
+        claimed = files.claim(run.ledger, run.source.id, file, holder, CLAIM_SECONDS)
+        if claimed is None:
+            result.skipped += 1
+            continue
+        staged = claimed.staged
+        if not (staged and _still_there(run, staged)):
+            if claimed.converter_hash not in converters:
+                converters[claimed.converter_hash] = recall(run.lake, claimed.converter_hash)
+            staged = convert_file(run, client, claimed, converters[claimed.converter_hash], holder)
+        result.rows += staged["rows_read"]
+        if staged["failed"]:
+            result.failed += 1
+        else:
+            result.staged += 1
+    return result
+
+
+def convert_file(
+    run: ImportRun, client: S3Client, file: SourceFile, converter: Converter, holder: str
+) -> dict[str, Any]:
+    """Convert one claimed file and record in the ledger where its rows are staged, or why it fails."""
+    began = time.monotonic()
+    source = run.source
+    times = EventTimes(
+        source.upload_time, run.ledger.now(), source.not_before, require_time=source.require_time
+    )
+    pipeline = RowPipeline(converter, RowNames(source.id, file.bucket, file.key), times)
+    writer = StagingWriter(run.lake.filesystem(), run_folder(source.id, run.run), times)
+    progress = _Progress(run, file, holder)
+    blocks = progress.count(read_blocks(client, file.bucket, file.key, file.etag))
+    paths: tuple[str | None, str | None] = (None, None)
+    try:
+        with writer, _quiet_gc():
+            reader = reader_for(decompress(blocks, converter.config.compression), converter)
+            for row in pipeline(reader):
+                if writer.add(row):
+                    progress.tick(pipeline.tally)
+            failed = _over_budget(source.error_budget, pipeline.tally, reader)
+            paths = writer.close(events=failed is None)
+    except FileError as error:
+        # How far it got is no count of the file's rows: none of them has a fate but the file's own.
+        failed = (
+            f"{error} (Read until then: {pipeline.tally.read:,} rows.)" if pipeline.tally.read else str(error)
+        )
+        pipeline.tally = Tally()
+    tally = pipeline.tally
+    staged = {
+        "run": run.run,
+        "events": paths[0],
+        "rejects": paths[1],
+        "rows_read": tally.read,
+        "ignored": tally.ignored,
+        "rejected": tally.rejected,
+        "failed": failed,
+        "hours": [] if failed else hour_ranges(times.hours),
+    }
+    report = {
+        "run": run.run,
+        "reasons": _commonest(tally.reasons),
+        "ignored_fields": _commonest(pipeline.builder.ignored_fields),
+        "notes": _commonest(pipeline.builder.notes),
+    }
+    took = time.monotonic() - began
+    if not files.stage(
+        run.ledger, source.id, file, holder, CLAIM_SECONDS, staged=staged, report=report, took=took
+    ):
+        raise ClaimLost(f"s3://{file.bucket}/{file.key} went to another worker while this one converted it.")
+    _log_outcome(file, staged, took)
+    return staged
+
+
+def hour_ranges(hours: set[int]) -> list[list[int]]:
+    """Write a set of hours as ranges [first, last]: a year of every hour is one pair."""
+    ordered = sorted(hours)
+    if not ordered:
+        return []
+    breaks = [(a, b) for a, b in pairwise(ordered) if b > a + 1]
+    starts = [ordered[0], *(b for _, b in breaks)]
+    ends = [*(a for a, _ in breaks), ordered[-1]]
+    return [list(pair) for pair in zip(starts, ends, strict=True)]
+
+
+def _over_budget(budget: float, tally: Tally, reader: RowReader) -> str | None:
+    """Say why too many rows were rejected for any to be loaded, or None (decisions D-01)."""
+    if tally.rejected_share <= budget:
+        return None
+    hint = reader.hint()
+    return (
+        f"{tally.rejected:,} of {tally.read:,} rows were rejected ({tally.rejected_share:.1%}), more than the"
+        f" source's error budget of {budget:.1%}, so none is loaded: {tally.dominating()}"
+        + (f". Perhaps {hint}" if hint else "")
+    )
+
+
+def _still_there(run: ImportRun, staged: dict[str, Any]) -> bool:
+    """Whether an earlier try of this run staged the file, and its rows still lie there."""
+    if staged["run"] != run.run:
+        return False
+    paths = [path for path in (staged["events"], staged["rejects"]) if path]
+    infos = run.lake.filesystem().get_file_info(paths)
+    return all(info.type == pafs.FileType.File for info in infos)
+
+
+def _commonest(counter: Counter[str]) -> dict[str, int]:
+    return dict(counter.most_common(_SHOWN_NAMES))
+
+
+def _log_outcome(file: SourceFile, staged: dict[str, Any], took: float) -> None:
+    if staged["failed"]:
+        log.error("s3://%s/%s fails: %s", file.bucket, file.key, staged["failed"])
+    else:
+        log.info(
+            "s3://%s/%s: %s rows in %.1f s, %s ignored, %s rejected",
+            file.bucket, file.key, f"{staged['rows_read']:,}", took, staged["ignored"], staged["rejected"],
+        )  # fmt: skip
+
+
+@contextmanager
+def _quiet_gc() -> Iterator[None]:
+    """Keep the cyclic garbage collector off: rows make no cycles, but its scans cost a third of the time."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_on:
+            gc.enable()
+
+
+class _Progress:
+    """Logs how far a file is, and keeps its claim alive."""
+
+    def __init__(self, run: ImportRun, file: SourceFile, holder: str) -> None:
+        self._run, self._file, self._holder = run, file, holder
+        self._bytes = 0
+        self._began = self._renewed = self._logged = time.monotonic()
+
+    def count(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            self._bytes += len(block)
+            yield block
+
+    def tick(self, tally: Tally) -> None:
+        moment = time.monotonic()
+        if moment - self._logged >= _LOG_SECONDS:
+            self._logged = moment
+            log.info(
+                "s3://%s/%s: %s rows, %.0f %% of %s bytes, %s rows/s",
+                self._file.bucket, self._file.key, f"{tally.read:,}",
+                100 * self._bytes / max(self._file.size, 1), f"{self._file.size:,}",
+                f"{tally.read / (moment - self._began):,.0f}",
+            )  # fmt: skip
+        if moment - self._renewed >= _RENEW_SECONDS:
+            self._renewed = moment
+            if not files.keep(self._run.ledger, self._run.source.id, self._file, self._holder, CLAIM_SECONDS):
+                raise ClaimLost(
+                    f"s3://{self._file.bucket}/{self._file.key} went to another worker while this one"
+                    " converted it."
+                )

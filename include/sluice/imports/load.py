@@ -1,0 +1,94 @@
+"""The load step: whole staged files, in their order, to the lake's load protocol (ADR 1)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sluice.imports.session import ImportRun
+from sluice.imports.staging import remove_run
+from sluice.lake import Counts, LoadRequest, StagedFile, load
+from sluice.ledger import files
+from sluice.ledger.files import SourceFile
+
+log = logging.getLogger(__name__)
+
+# A load is decided in memory that grows with its rows, about 30 bytes each.
+MAX_ROWS_PER_LOAD = 10_000_000
+
+
+@dataclass
+class Loaded:
+    """What a load step did: files, commits, and what became of the files' rows."""
+
+    files: int = 0
+    commits: int = 0
+    counts: Counts = field(default_factory=Counts)
+
+
+def load_run(run: ImportRun) -> Loaded:
+    """Load all files that a run staged and that are not loaded yet, then remove its staged files.
+
+    A try after a killed one loads nothing twice: what the log already names is only completed from there.
+    """
+    source = run.source
+    staged = files.staged_by(run.ledger, source.id, run.run)
+    max_hours = source.max_hours_per_load if source.upload_time == "event_time" else None
+    result = Loaded()
+    for group in group_files(staged, max_hours, MAX_ROWS_PER_LOAD):
+        request = LoadRequest(
+            project=source.project,
+            source=source.id,
+            files=[_staged_file(file) for file in group],
+            upload_time=source.upload_time,
+        )
+        loaded = load(run.lake, run.ledger, request)
+        result.files += len(group)
+        result.commits += loaded.commits
+        result.counts += loaded.counts
+        log.info(
+            "%s files loaded: %s rows, %s duplicates; %s files to go",
+            len(group), f"{loaded.counts.loaded:,}", f"{loaded.counts.duplicate:,}",
+            len(staged) - result.files,
+        )  # fmt: skip
+    files.forget_staging(run.ledger, source.id, run.run)
+    remove_run(run.lake.filesystem(), source.id, run.run)
+    return result
+
+
+def group_files(
+    staged: Sequence[SourceFile], max_hours: int | None, max_rows: int
+) -> Iterator[list[SourceFile]]:
+    """Cut files, in their order, into loads that touch at most `max_hours` hours and `max_rows` rows.
+
+    A file is never split: one that is larger makes a load of its own (decisions E-21).
+    """
+    group: list[SourceFile] = []
+    hours: set[int] = set()
+    rows = 0
+    for file in staged:
+        facts = file.staged or {}
+        own = set() if max_hours is None else _hours(facts["hours"])
+        if group and (rows + facts["rows_read"] > max_rows or len(hours | own) > (max_hours or 0)):
+            yield group
+            group, hours, rows = [], set(), 0
+        group.append(file)
+        hours |= own
+        rows += facts["rows_read"]
+    if group:
+        yield group
+
+
+def _hours(ranges: Sequence[Sequence[int]]) -> set[int]:
+    return {hour for first, last in ranges for hour in range(first, last + 1)}
+
+
+def _staged_file(file: SourceFile) -> StagedFile:
+    facts = file.staged or {}
+    return StagedFile(
+        bucket=file.bucket,
+        key=file.key,
+        etag=file.etag,
+        **{name: facts[name] for name in ("rows_read", "ignored", "rejected", "events", "rejects", "failed")},
+    )

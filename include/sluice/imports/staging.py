@@ -1,0 +1,149 @@
+"""Converted rows on their way to the load: Parquet files below the lake's `_staging/`.
+
+A staged file counts only once the ledger names it, after it is written whole: what a killed worker leaves
+behind is never read, and goes with its run's folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from sluice.imports.events import Cells, event_batch, property_chars
+from sluice.imports.rows import Reject
+from sluice.imports.times import EventTimes
+from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
+
+log = logging.getLogger(__name__)
+
+ROOT = "_staging"
+# A batch, which becomes a row group: by rows, or earlier by characters where rows are large.
+BATCH_ROWS = 20_000
+BATCH_CHARS = 32 << 20
+# A row's fixed cost beside its properties, roughly.
+_ROW_CHARS = 500
+# No run takes longer than this: what lies below `_staging/` longer was left behind.
+_LEFT_BEHIND = timedelta(days=2)
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.=-]")
+
+
+def run_folder(source: str, run: str) -> str:
+    """Return the folder of a run's staged files, below the lake's filesystem."""
+    return f"{ROOT}/{source}/{_UNSAFE.sub('_', run)}"
+
+
+class StagingWriter:
+    """Writes one file's events and rejects; `close` gives their paths, None for what has no rows.
+
+    As a context manager it removes what it wrote if the block fails.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, folder: str, times: EventTimes) -> None:
+        self._times = times
+        # A fresh name for each attempt: a worker that lost its claim may still be writing.
+        name = uuid4().hex
+        self._events = _LazyParquet(filesystem, f"{folder}/{name}.events.parquet", STAGED_EVENTS)
+        self._rejects = _LazyParquet(filesystem, f"{folder}/{name}.rejects.parquet", STAGED_REJECTS)
+        self._rows: list[Cells] = []
+        self._refused: list[Reject] = []
+        self._chars = 0
+
+    def __enter__(self) -> StagingWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            self._events.discard()
+            self._rejects.discard()
+
+    def add(self, row: Cells | Reject) -> bool:
+        """Take one row; True if that ended a batch."""
+        if isinstance(row, list):
+            self._rows.append(row)
+            self._chars += property_chars(row) + _ROW_CHARS
+        else:
+            self._refused.append(row)
+            self._chars += len(row.raw) + _ROW_CHARS
+        if len(self._rows) >= BATCH_ROWS or len(self._refused) >= BATCH_ROWS or self._chars >= BATCH_CHARS:
+            self._flush()
+            return True
+        return False
+
+    def close(self, *, events: bool = True) -> tuple[str | None, str | None]:
+        """Finish both files; return their paths. `events=False` throws the events away."""
+        self._flush()
+        if not events:
+            self._events.discard()
+        return self._events.close(), self._rejects.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._events.write(event_batch(self._rows, self._times))
+            self._rows = []
+        if self._refused:
+            columns = zip(*self._refused, strict=True)
+            arrays = [
+                pa.array(column, field.type) for column, field in zip(columns, STAGED_REJECTS, strict=True)
+            ]
+            self._rejects.write(pa.RecordBatch.from_arrays(arrays, schema=STAGED_REJECTS))
+            self._refused = []
+        self._chars = 0
+
+
+class _LazyParquet:
+    """A Parquet file that exists once its first batch is written."""
+
+    def __init__(self, filesystem: pafs.FileSystem, path: str, schema: pa.Schema) -> None:
+        self._filesystem = filesystem
+        self._path = path
+        self._schema = schema
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if self._writer is None:
+            # On S3 this makes no object: folders are part of the key there.
+            self._filesystem.create_dir(self._path.rpartition("/")[0], recursive=True)
+            self._writer = pq.ParquetWriter(
+                self._path, self._schema, filesystem=self._filesystem, compression="zstd"
+            )
+        self._writer.write_batch(batch)
+
+    def close(self) -> str | None:
+        if self._writer is None:
+            return None
+        self._writer.close()
+        return self._path
+
+    def discard(self) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.close()
+            remove(self._filesystem, [self._path])
+
+
+def remove(filesystem: pafs.FileSystem, paths: Iterable[str]) -> None:
+    """Remove staged files that may be gone already."""
+    for path in paths:
+        if filesystem.get_file_info(path).type == pafs.FileType.File:
+            filesystem.delete_file(path)
+
+
+def remove_run(filesystem: pafs.FileSystem, source: str, run: str) -> None:
+    """Remove all that a run staged, and what runs of the source left behind more than two days ago."""
+    folder = run_folder(source, run)
+    oldest = datetime.now(UTC) - _LEFT_BEHIND
+    selector = pafs.FileSelector(f"{ROOT}/{source}", allow_not_found=True, recursive=True)
+    for info in filesystem.get_file_info(selector):
+        if info.type == pafs.FileType.File and (
+            info.path.startswith(f"{folder}/") or (info.mtime is not None and info.mtime < oldest)
+        ):
+            log.info("Removing staged file %s", info.path)
+            remove(filesystem, [info.path])

@@ -1,0 +1,276 @@
+"""The files of import sources: found once, claimed by one worker, and what became of them (decisions I-9).
+
+States: `discovered`, `processing` (claimed; with `staged` set, converted and waiting for its load), `done`
+and `failed`. `done`, and `failed` after conversion, are written by the projection of the lake's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, literal, or_, select, tuple_, update
+
+from sluice.ledger.database import Ledger, now
+from sluice.ledger.tables import files
+from sluice.ledger.types import UtcDateTime, utc_now
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """An object as it was listed; `reason` is set if it fails at once, without being read."""
+
+    key: str
+    etag: str
+    size: int
+    last_modified: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file as the ledger has it. `staged` says where its converted rows wait, None before conversion."""
+
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    last_modified: datetime
+    converter_hash: str
+    state: str
+    reason: str | None
+    staged: dict[str, Any] | None
+    report: dict[str, Any] | None
+    rows_read: int | None
+    loaded: int | None
+    duplicate: int | None
+    ignored: int | None
+    rejected: int | None
+    seconds: float | None
+
+    @property
+    def place(self) -> tuple[datetime, str]:
+        """The file's place in its source's order: LastModified, then key (decisions I-10)."""
+        return self.last_modified, self.key
+
+
+_SOURCE_FILE = [files.c[name] for name in SourceFile.__dataclass_fields__]
+
+
+def add_new(
+    ledger: Ledger, source: str, bucket: str, found: Sequence[NewFile], converter_hash: str, run: str
+) -> tuple[list[NewFile], list[tuple[NewFile, str]]]:
+    """Record the files that the source has not seen yet.
+
+    Returns the new ones, and the known ones whose ETag is another now, with the recorded ETag; a known file
+    stays as it is. `found` is a page of a listing: its keys go into one statement.
+    """
+    with ledger.begin() as connection:
+        recorded: dict[str, str] = {
+            row.key: row.etag
+            for row in connection.execute(
+                select(files.c.key, files.c.etag).where(
+                    files.c.source == source,
+                    files.c.bucket == bucket,
+                    files.c.key.in_([file.key for file in found]),
+                )
+            )
+        }
+        changed = [
+            (file, recorded[file.key]) for file in found if recorded.get(file.key, file.etag) != file.etag
+        ]
+        unknown = {file.key: file for file in found if file.key not in recorded}
+        if not unknown:
+            return [], changed
+        moment = now(connection)
+        added = connection.execute(
+            ledger.insert(files)
+            .values(
+                [
+                    {
+                        "source": source,
+                        "bucket": bucket,
+                        "key": file.key,
+                        "etag": file.etag,
+                        "size": file.size,
+                        "last_modified": file.last_modified,
+                        "converter_hash": converter_hash,
+                        "state": "failed" if file.reason else "discovered",
+                        "reason": file.reason,
+                        "discovered_at": moment,
+                        "finished_at": moment if file.reason else None,
+                        "report": {"run": run} if file.reason else None,
+                    }
+                    for file in unknown.values()
+                ]
+            )
+            # Another scan of the same source may have been quicker.
+            .on_conflict_do_nothing()
+            .returning(files.c.key)
+        ).scalars()
+        return [unknown[key] for key in added], changed
+
+
+def take_back(ledger: Ledger, source: str, run: str) -> None:
+    """Free what tasks of this run claimed in an earlier attempt of the run: none of them lives any more."""
+    with ledger.begin() as connection:
+        connection.execute(
+            update(files)
+            .where(files.c.source == source, files.c.state == "processing", _of_run(run))
+            .values(claimed_by=None, claimed_until=None)
+        )
+
+
+def waiting(ledger: Ledger, source: str) -> Iterator[SourceFile]:
+    """Stream the files that wait for a worker, or whose worker is gone, in their order (decisions I-10)."""
+    with ledger.begin() as connection:
+        yield from _stream(
+            connection.execution_options(yield_per=1000).execute(
+                select(*_SOURCE_FILE)
+                .where(files.c.source == source, _free())
+                .order_by(files.c.last_modified, files.c.key)
+            )
+        )
+
+
+def between(
+    ledger: Ledger, source: str, first: tuple[datetime, str], last: tuple[datetime, str]
+) -> list[SourceFile]:
+    """Return the unfinished files of a source from one place in its order to another, both included."""
+    place = tuple_(files.c.last_modified, files.c.key)
+    low, high = (tuple_(literal(moment, UtcDateTime), literal(key)) for moment, key in (first, last))
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(*_SOURCE_FILE)
+            .where(
+                files.c.source == source,
+                files.c.state.in_(["discovered", "processing"]),
+                place >= low,
+                place <= high,
+            )
+            .order_by(files.c.last_modified, files.c.key)
+        )
+        return list(_stream(rows))
+
+
+def claim(ledger: Ledger, source: str, file: SourceFile, holder: str, seconds: float) -> SourceFile | None:
+    """Claim a file for one worker; None if another has it or it is finished.
+
+    One statement, so that two workers never take one file; a worker that is started again as `holder` gets
+    its own files back at once, others get them when the claim has run out.
+    """
+    with ledger.begin() as connection:
+        row = connection.execute(
+            update(files)
+            .where(
+                _is(source, file),
+                or_(_free(), and_(files.c.state == "processing", files.c.claimed_by == holder)),
+            )
+            .values(
+                state="processing",
+                claimed_by=holder,
+                claimed_until=now(connection) + timedelta(seconds=seconds),
+            )
+            .returning(*_SOURCE_FILE)
+        ).first()
+    return SourceFile(**row._mapping) if row else None
+
+
+def keep(ledger: Ledger, source: str, file: SourceFile, holder: str, seconds: float) -> bool:
+    """Prolong a claim; False if it went to another worker meanwhile."""
+    return _update_held(ledger, source, file, holder, seconds, {})
+
+
+def stage(
+    ledger: Ledger,
+    source: str,
+    file: SourceFile,
+    holder: str,
+    seconds: float,
+    *,
+    staged: dict[str, Any],
+    report: dict[str, Any],
+    took: float,
+) -> bool:
+    """Record where a converted file waits for its load; False if the claim went to another worker."""
+    facts = {"staged": staged, "report": report, "seconds": took}
+    return _update_held(ledger, source, file, holder, seconds, facts)
+
+
+def staged_by(ledger: Ledger, source: str, run: str) -> list[SourceFile]:
+    """Return the files that a run converted and that are not loaded yet, in their order."""
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(*_SOURCE_FILE)
+            .where(files.c.source == source, files.c.state == "processing", _of_run(run))
+            .order_by(files.c.last_modified, files.c.key)
+        )
+        return [file for file in _stream(rows) if file.staged]
+
+
+def of_run(ledger: Ledger, source: str, run: str) -> list[SourceFile]:
+    """Return the files that a run took up or refused, in their order."""
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(*_SOURCE_FILE)
+            .where(files.c.source == source, files.c.report["run"].as_string() == run)
+            .order_by(files.c.last_modified, files.c.key)
+        )
+        return list(_stream(rows))
+
+
+def forget_staging(ledger: Ledger, source: str, run: str) -> None:
+    """Clear where a run's finished files were staged, before the staged files are removed."""
+    with ledger.begin() as connection:
+        connection.execute(
+            update(files)
+            .where(
+                files.c.source == source,
+                files.c.state.in_(["done", "failed"]),
+                files.c.report["run"].as_string() == run,
+            )
+            .values(staged=None)
+        )
+
+
+def _is(source: str, file: SourceFile) -> ColumnElement[bool]:
+    return and_(files.c.source == source, files.c.bucket == file.bucket, files.c.key == file.key)
+
+
+def _free() -> ColumnElement[bool]:
+    return or_(
+        files.c.state == "discovered",
+        and_(
+            files.c.state == "processing",
+            or_(files.c.claimed_until.is_(None), files.c.claimed_until <= utc_now()),
+        ),
+    )
+
+
+def _of_run(run: str) -> ColumnElement[bool]:
+    return files.c.claimed_by.startswith(f"{run}#", autoescape=True)
+
+
+def holder_of(run: str, map_index: int) -> str:
+    """Name the worker of one batch of a run: the same in every try of the task."""
+    return f"{run}#{map_index}"
+
+
+def _update_held(
+    ledger: Ledger, source: str, file: SourceFile, holder: str, seconds: float, facts: dict[str, Any]
+) -> bool:
+    with ledger.begin() as connection:
+        row = connection.execute(
+            update(files)
+            .where(_is(source, file), files.c.state == "processing", files.c.claimed_by == holder)
+            .values(claimed_until=now(connection) + timedelta(seconds=seconds), **facts)
+            .returning(files.c.key)
+        ).first()
+    return row is not None
+
+
+def _stream(rows: Iterable[Any]) -> Iterator[SourceFile]:
+    for row in rows:
+        yield SourceFile(**row._mapping)
