@@ -17,10 +17,11 @@ from sluice.lake.schema import DEVICES, EVENTS, REJECTS, USERS
 
 # Side tables are partitioned by project only: they are read by key, not by time.
 _SCHEMAS: dict[str, tuple[pa.Schema, list[str]]] = {
-    "events": (EVENTS, ["app", "upload_date"]),
     "users": (USERS, ["app"]),
     "devices": (DEVICES, ["app"]),
     "rejects": (REJECTS, ["app"]),
+    # Created last: where it is, the others are.
+    "events": (EVENTS, ["app", "upload_date"]),
 }
 # In the order in which a load commits to them; `events` is last of all (ADR 1).
 SIDE_TABLES = ("users", "devices", "rejects")
@@ -57,6 +58,10 @@ class Lake:
         """Whether the lake is a folder of this machine."""
         return "://" not in self.uri
 
+    def exists(self) -> bool:
+        """Whether the lake's tables have been created."""
+        return DeltaTable.is_deltatable(self._table_uri("events"), self.storage_options)
+
     def create(self) -> None:
         """Create the tables that are not there yet; several processes may do so at once."""
         if self.is_local:
@@ -76,8 +81,8 @@ class Lake:
         """Open a table at its newest version. Raises LakeError if the lake was never created."""
         if not DeltaTable.is_deltatable(self._table_uri(name), self.storage_options):
             raise LakeError(
-                f"There is no table {name!r} at {self.uri}: check `uri` in include/config/lake.yaml,"
-                " or create the lake with `sluice lake create`."
+                f"There is no table {name!r} at {self.uri}: check `uri` in include/config/lake.yaml."
+                " The first import creates the lake's tables."
             )
         return DeltaTable(self._table_uri(name), storage_options=self.storage_options)
 

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, select, text
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
@@ -48,7 +48,7 @@ class Ledger:
         self.engine = engine
 
     @classmethod
-    def open(cls, url: str, *, migrate: bool = True) -> Ledger:
+    def open(cls, url: str | URL, *, migrate: bool = True) -> Ledger:
         """Open the ledger at a SQLAlchemy URL and bring its tables up to date.
 
         Raises LedgerUnavailable if the database does not answer, LedgerError if its tables are newer than
@@ -56,9 +56,9 @@ class Ledger:
         """
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            engine = _sqlite_engine(url)
+            engine = _sqlite_engine(parsed)
         elif parsed.get_backend_name() == "postgresql":
-            engine = create_engine(url, poolclass=NullPool, isolation_level="READ COMMITTED")
+            engine = create_engine(parsed, poolclass=NullPool, isolation_level="READ COMMITTED")
         else:
             raise LedgerError(
                 f"The ledger runs on SQLite or PostgreSQL, not on {parsed.get_backend_name()}:"
@@ -127,8 +127,8 @@ def now(connection: Connection) -> datetime:
     return connection.execute(select(utc_now())).scalar_one()
 
 
-def _sqlite_engine(url: str) -> Engine:
-    path = make_url(url).database
+def _sqlite_engine(url: URL) -> Engine:
+    path = url.database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 60})

@@ -1,0 +1,1 @@
+"""Hooks: how operators reach the lake, the ledger and the stores."""

@@ -1,0 +1,108 @@
+"""What operators work with: the configuration, the lake, the ledger and the customers' stores."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, conf
+
+from sluice.config import load_config
+from sluice.errors import SluiceError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from sluice.access.storage import S3Store
+    from sluice.config import Config
+    from sluice.lake import Lake
+    from sluice.ledger import Ledger
+
+LEDGER_CONNECTION = "sluice_ledger"
+
+
+class SluiceHook(BaseHook):
+    """Opens what the configuration and the Airflow connections name.
+
+    The ledger is the connection `sluice_ledger` (type postgres, or sqlite); the lake's connection stands in
+    lake.yaml, a store's in the YAML of its export or import. Secrets are read from connections only.
+    """
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration as it is on disk now."""
+        return load_config()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, its tables up to date.
+
+        Raises SluiceError where it is a SQLite file and tasks may run on other machines.
+        """
+        from sluice.ledger import Ledger
+
+        ledger = Ledger.open(_ledger_url(self.get_connection(LEDGER_CONNECTION)))
+        executor = conf.get("core", "executor")
+        if ledger.is_sqlite and executor != "LocalExecutor":
+            raise SluiceError(
+                f"The ledger is a SQLite file, which serves the LocalExecutor on one machine, not {executor}:"
+                f" point the connection {LEDGER_CONNECTION} to PostgreSQL."
+            )
+        return ledger
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake; the first use creates its tables, if its store honours conditional puts."""
+        from sluice.lake import Lake
+        from sluice.lake.probe import probe_conditional_puts
+
+        where = self.config.lake
+        if where.is_local:
+            lake = Lake(where.uri)
+        else:
+            store = self.store(where.connection, where.region)
+            lake = Lake(where.uri, store.delta_options())
+        if not lake.exists():
+            if not lake.is_local:
+                probe_conditional_puts(store.client(), where.uri.removeprefix("s3://").partition("/")[0])
+            lake.create()
+        return lake
+
+    def store(self, connection_id: str, region: str | None = None) -> S3Store:
+        """Return the store of an `aws` connection: its endpoint for S3, its role, its credentials."""
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+        from sluice.access.storage import S3Store
+
+        hook: AwsGenericHook[Any] = AwsGenericHook(
+            aws_conn_id=connection_id, client_type="s3", region_name=region
+        )
+        return S3Store(
+            session=hook.get_session(region_name=region),
+            endpoint_url=hook.conn_config.get_service_endpoint_url("s3"),
+            region=region or hook.region_name or "us-east-1",
+        )
+
+
+def _ledger_url(connection: Any) -> URL:
+    from sqlalchemy import URL
+
+    if connection.conn_type == "sqlite":
+        return URL.create("sqlite", database=connection.host or connection.schema)
+    if connection.conn_type not in ("postgres", "postgresql"):
+        raise SluiceError(
+            f"The connection {LEDGER_CONNECTION} is of type {connection.conn_type!r}:"
+            " the ledger runs on postgres (or sqlite on one machine)."
+        )
+    host = connection.host or ""
+    # A host that is a folder is that of the server's Unix socket.
+    query = {"host": host} if host.startswith("/") else {}
+    return URL.create(
+        "postgresql+psycopg2",
+        username=connection.login,
+        password=connection.password,
+        host=None if query else host,
+        port=connection.port,
+        database=connection.schema,
+        query=query,
+    )
