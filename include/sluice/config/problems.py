@@ -29,7 +29,7 @@ class ConfigProblem:
 
     def __str__(self) -> str:
         place = f"{self.file}, line {self.line}" if self.line else self.file
-        parts = [f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"]
+        parts = [": ".join(part for part in (place, self.key, self.message) if part)]
         if self.found is not None:
             parts.append(f"Found: {self.found}")
         if self.allowed is not None:

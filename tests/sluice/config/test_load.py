@@ -32,7 +32,7 @@ def test_the_environment_names_another_folder(folder, monkeypatch):
 
 
 def test_a_missing_folder_says_how_to_name_one(tmp_path):
-    with pytest.raises(ConfigError, match=r"no such folder.*SLUICE_CONFIG"):
+    with pytest.raises(ConfigError, match=r"\n  - there is no such folder: create it, or set SLUICE_CONFIG"):
         load_config(tmp_path / "nowhere").raise_for_problems()
 
 
