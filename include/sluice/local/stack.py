@@ -43,7 +43,8 @@ class LocalStack:
     """SeaweedFS, moto, PostgreSQL and Airflow on loopback, as a context manager.
 
     While it runs, Ctrl-C, SIGTERM and SIGHUP are exceptions in the main thread, so that leaving the
-    `with` block ends every process. `report` receives one line per thing that happened.
+    `with` block ends every process. `fresh` begins with an empty data directory, unless a stack runs in
+    it. `report` receives one line per thing that happened.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class LocalStack:
         config_dir: Path | None = None,
         dags_folder: Path | None = None,
         with_airflow: bool = True,
+        fresh: bool = False,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.with_airflow = with_airflow
+        self.fresh = fresh
         self.report = report
         self.seaweedfs = SeaweedFS(self.data_dir)
         self.moto = Moto(self.data_dir)
@@ -146,6 +149,8 @@ class LocalStack:
         self._port = preferred_port(self._ui_port_wanted) if self.with_airflow else self._ui_port_wanted
         crashed = self._lock.acquire(self.airflow_url if self.with_airflow else "no port")
         left = end_leftovers(self.data_dir / "run")
+        if self.fresh:
+            self._lock.wipe()
         if crashed or left:
             ended = f"; waited for the end of {', '.join(left)}" if left else ""
             self.report(f"The last run in {self.data_dir} did not stop in order{ended}.")

@@ -1,0 +1,1 @@
+"""The demo: a year of real flights through import, lake and hourly export, with a proof of the result."""

@@ -1,0 +1,67 @@
+"""Prints what the demo did: the hours, the bucket, one event, the verdict."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from sluice.demo.run import Demonstration
+
+
+def print_report(console: Console, done: Demonstration, bucket: str, project: int) -> None:
+    """Print the table of hours, the bucket's tree, one event and whether the proof holds."""
+    proof = done.proof
+    table = Table(title="Exported hours (UTC)", title_justify="left")
+    for name in ("hour", "flights in the raw file", "events exported", "files", "bytes", "marker", "seconds"):
+        table.add_column(name, justify="left" if name == "hour" else "right")
+    for hour in proof.hours:
+        table.add_row(
+            f"{hour.hour:%Y-%m-%d %H}:00",
+            f"{proof.expected[hour.hour]:,}",
+            f"{hour.lines:,}",
+            str(hour.files),
+            f"{hour.bytes:,}",
+            "yes" if hour.marker else "no",
+            f"{done.hour_seconds.get(hour.hour, 0):.1f}",
+        )
+    table.add_section()
+    table.add_row(
+        "all",
+        f"{sum(proof.expected.values()):,}",
+        f"{sum(hour.lines for hour in proof.hours):,}",
+        str(sum(hour.files for hour in proof.hours)),
+        f"{sum(hour.bytes for hour in proof.hours):,}",
+        str(sum(hour.marker for hour in proof.hours)),
+        f"{sum(done.hour_seconds.values()):.1f}",
+    )
+    console.print(table)
+
+    tree = Tree(f"s3://{bucket}/")
+    folder = tree.add(f"{project}/")
+    for hour in proof.hours:
+        name = f"{project}_{hour.hour:%Y-%m-%d}_{hour.hour.hour}"
+        for number in range(hour.files):
+            folder.add(f"{name}#{number}.json.gz")
+        if hour.marker:
+            folder.add(f"{name}_complete")
+    console.print(tree)
+
+    if proof.sample:
+        console.print("One event:")
+        console.print_json(json.dumps(json.loads(proof.sample)))
+
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in done.seconds.items())
+    console.print(f"Time: {parts}. Tasks for {len(proof.hours)} hours: {done.tasks}.")
+    for problem in [*proof.problems, *(f"{key} was written again" for key in done.written_again)]:
+        console.print(f"[bold red]Wrong:[/] {problem}", highlight=False)
+    if done.holds:
+        console.print(
+            "[bold green]The proof holds:[/] hour by hour the exported lines are the flights of the raw file,"
+            " no uuid occurs twice, every line has the 55 keys, every hour has its marker,"
+            " and the second backfill wrote nothing."
+        )
+    else:
+        console.print("[bold red]The proof does not hold.[/]")

@@ -1,0 +1,151 @@
+"""Runs the main job on real data under a running Airflow: upload, import, export, export again, prove."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sluice.config import load_config
+from sluice.demo.airflow_api import AirflowApi, Run
+from sluice.demo.flights import monthly_files
+from sluice.demo.proof import Proof, prove
+from sluice.errors import SluiceError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from sluice.local.stack import LocalStack
+
+SOURCE = DESTINATION = "flights"
+IMPORT_DAG = f"import_s3__{SOURCE}"
+EXPORT_DAG = f"export_hourly__{DESTINATION}"
+FIRST_HOUR = datetime(2013, 1, 2, tzinfo=UTC)
+LAST_HOUR = FIRST_HOUR + timedelta(hours=23)
+HOURS = 24
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What the demo did: the proof, the seconds of each part and of each exported hour."""
+
+    proof: Proof
+    seconds: dict[str, float]
+    hour_seconds: dict[datetime, float]
+    tasks: int
+    written_again: list[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the proof holds and the second backfill wrote nothing."""
+        return self.proof.holds and not self.written_again
+
+
+def demonstrate(stack: LocalStack, say: Callable[[str], None]) -> Demonstration:
+    """Run the whole demo on a running stack. Raises SluiceError if a run fails."""
+    config = load_config(stack.folders.config)
+    source, destination = config.source(SOURCE), config.export(DESTINATION)
+    s3, api = stack.s3.client(), AirflowApi(stack.airflow_url)
+    seconds: dict[str, float] = {}
+
+    began = time.monotonic()
+    lake_bucket = config.lake.uri.removeprefix("s3://").partition("/")[0]
+    _make_buckets(s3, lake_bucket, source.bucket, destination.bucket)
+    size = 0
+    for name, content in monthly_files():
+        s3.put_object(Bucket=source.bucket, Key=f"{source.prefix}{name}", Body=content)
+        size += len(content)
+    seconds["upload"] = time.monotonic() - began
+    say(f"Uploaded twelve gzip CSV files, {size / 1e6:.1f} MB, to s3://{source.bucket}/{source.prefix}")
+
+    began = time.monotonic()
+    for dag_id in (IMPORT_DAG, EXPORT_DAG):
+        api.wait_for_dag(dag_id)
+    api.unpause(IMPORT_DAG)
+    run_id = api.trigger(IMPORT_DAG)
+    say(f"{IMPORT_DAG}: importing 336,776 flights")
+    api.wait_for_runs(IMPORT_DAG, lambda run: run.run_id == run_id, 1, check=stack.check)
+    seconds["import"] = time.monotonic() - began
+    say(f"{IMPORT_DAG}: done in {seconds['import']:.0f} s")
+
+    api.unpause(EXPORT_DAG)
+    first = _backfill(stack, api, "none", say)
+    seconds["backfill"] = first.seconds
+    before = _versions(s3, destination.bucket)
+    second = _backfill(stack, api, "completed", say)
+    seconds["second backfill"] = second.seconds
+    after = _versions(s3, destination.bucket)
+
+    began = time.monotonic()
+    (project,) = destination.projects
+    proof = prove(s3, destination.bucket, project, FIRST_HOUR, LAST_HOUR)
+    seconds["proof"] = time.monotonic() - began
+    return Demonstration(
+        proof=proof,
+        seconds=seconds,
+        hour_seconds={run.data_hour: _seconds(run) for run in first.runs if run.data_hour is not None},
+        tasks=sum(len(api.task_states(EXPORT_DAG, run.run_id)) for run in first.runs),
+        written_again=sorted(
+            key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Backfill:
+    runs: list[Run]
+    seconds: float
+
+
+def _backfill(stack: LocalStack, api: AirflowApi, reprocess: str, say: Callable[[str], None]) -> _Backfill:
+    """Run Airflow's own backfill of the 24 hours to its end."""
+    began, since = time.monotonic(), datetime.now(UTC)
+    done = subprocess.run(
+        [
+            *("airflow", "backfill", "create", "--dag-id", EXPORT_DAG),
+            *("--from-date", FIRST_HOUR.isoformat(), "--to-date", LAST_HOUR.isoformat()),
+            *("--max-active-runs", "4", "--reprocess-behavior", reprocess),
+        ],
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SluiceError(f"`airflow backfill create` ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    say(f"{EXPORT_DAG}: backfill of {HOURS} hours, --reprocess-behavior {reprocess}")
+
+    def of_this_backfill(run: Run) -> bool:
+        mine = run.data_hour is not None and FIRST_HOUR <= run.data_hour <= LAST_HOUR
+        # A run that waits to be reprocessed still shows its last end.
+        return mine and (run.state not in ("success",) or (run.ended is not None and run.ended > since))
+
+    runs = api.wait_for_runs(EXPORT_DAG, of_this_backfill, HOURS, check=stack.check)
+    seconds = time.monotonic() - began
+    say(f"{EXPORT_DAG}: {len(runs)} hours in {seconds:.0f} s, {seconds / len(runs):.1f} s an hour")
+    return _Backfill(runs, seconds)
+
+
+def _make_buckets(client: S3Client, *names: str) -> None:
+    present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    for name in set(names) - present:
+        client.create_bucket(Bucket=name)
+
+
+def _versions(client: S3Client, bucket: str) -> dict[str, tuple[str, datetime]]:
+    """Return what would change if an object of the demo's day were written again."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    day = f"_{FIRST_HOUR:%Y-%m-%d}_"
+    return {
+        entry["Key"]: (entry["ETag"], entry["LastModified"])
+        for page in pages
+        for entry in page.get("Contents", ())
+        if day in entry["Key"]
+    }
+
+
+def _seconds(run: Run) -> float:
+    return (run.ended - run.started).total_seconds() if run.started and run.ended else 0.0
