@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 _POLL = 0.1
 
 
-def ahead(items: Iterable[T], size: int = 2) -> Iterator[T]:
+def ahead(items: Iterable[T], size: int = 2) -> Generator[T, None, None]:
     """Iterate over `items` while up to `size` more of them are made in a thread.
 
     An exception in `items` is raised here, after the items before it. Ending the iteration early ends the

@@ -13,10 +13,6 @@ class BucketUnavailable(TransientError):
     """The bucket's store did not answer, or not as a store should."""
 
 
-class HourHeld(TransientError):
-    """Another writer holds the hour: it publishes it, this one does not."""
-
-
 class ForeignHour(SluiceError):
     """The hour is in the bucket already, by a writer that this destination's ledger does not know."""
 

@@ -1,0 +1,164 @@
+"""A destination's bucket: the few requests that exporting takes, each with its condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from sluice.exports.access_errors import explained
+from sluice.exports.errors import Refused
+from sluice.exports.keys import HourObject, day_prefixes, parse_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Not Content-Encoding: a client that unpacks by itself would hand out lines under the name of a gzip file.
+DATA_TYPE = "application/gzip"
+MARKER_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An hour's object as the listing shows it; `etag` with its quotes, `size` in bytes."""
+
+    key: str
+    etag: str
+    size: int
+    last_modified: datetime
+    names: HourObject
+
+
+@dataclass(frozen=True)
+class OpenUpload:
+    """A multipart upload that is neither completed nor aborted."""
+
+    key: str
+    upload_id: str
+    names: HourObject
+
+
+@dataclass(frozen=True)
+class ObjectHead:
+    """What an object says about itself: its ETag and the metadata that its writer gave it."""
+
+    etag: str
+    metadata: dict[str, str]
+
+
+class Bucket:
+    """One bucket below one prefix.
+
+    Every method raises ExportAccessError or BucketUnavailable; methods that change something raise Refused
+    if their condition does not hold, or if what they work on is gone.
+    """
+
+    def __init__(self, client: S3Client, name: str, prefix: str = "") -> None:
+        self._client = client
+        self.name = name
+        self.prefix = prefix
+
+    def objects(self, project: int, days: Iterable[date]) -> Iterator[StoredObject]:
+        """List the objects of a project's days, whatever layout and numbering wrote them."""
+        for prefix in self._prefixes(project, days):
+            with self._explained("list"):
+                pages = self._client.get_paginator("list_objects_v2").paginate(
+                    Bucket=self.name, Prefix=prefix
+                )
+                found = [item for page in pages for item in page.get("Contents", [])]
+            for item in found:
+                names = parse_key(self.prefix, item["Key"])
+                if names is not None and names.project == project:
+                    yield StoredObject(item["Key"], item["ETag"], item["Size"], item["LastModified"], names)
+
+    def open_uploads(self, project: int, days: Iterable[date]) -> Iterator[OpenUpload]:
+        """List the open multipart uploads of a project's days."""
+        for prefix in self._prefixes(project, days):
+            with self._explained("list uploads"):
+                pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                    Bucket=self.name, Prefix=prefix
+                )
+                found = [item for page in pages for item in page.get("Uploads", [])]
+            for item in found:
+                names = parse_key(self.prefix, item["Key"])
+                if names is not None and names.project == project:
+                    yield OpenUpload(item["Key"], item["UploadId"], names)
+
+    def head(self, key: str) -> ObjectHead | None:
+        """Return an object's ETag and metadata, or None if it is not there."""
+        try:
+            with self._explained("head"):
+                answer = self._client.head_object(Bucket=self.name, Key=key)
+        except Refused:
+            return None
+        return ObjectHead(answer["ETag"], answer["Metadata"])
+
+    def create_upload(self, key: str, metadata: dict[str, str], content_type: str = DATA_TYPE) -> str:
+        """Open a multipart upload and return its id."""
+        with self._explained("write"):
+            answer = self._client.create_multipart_upload(
+                Bucket=self.name, Key=key, ContentType=content_type, Metadata=metadata
+            )
+        return answer["UploadId"]
+
+    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
+        """Upload one part, counted from 1, and return its ETag."""
+        with self._explained("write"):
+            answer = self._client.upload_part(
+                Bucket=self.name, Key=key, UploadId=upload_id, PartNumber=number, Body=data
+            )
+        return answer["ETag"]
+
+    def complete(self, key: str, upload_id: str, etags: Iterable[str], replaces: str | None) -> str:
+        """Make an upload the object: in place of the one with the ETag `replaces`, or of none.
+
+        Returns the object's ETag.
+        """
+        parts: Any = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, start=1)]
+        with self._explained("write"):
+            answer = self._client.complete_multipart_upload(
+                Bucket=self.name,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": parts},
+                **_condition(replaces),
+            )
+        return answer["ETag"]
+
+    def put(self, key: str, body: bytes, metadata: dict[str, str], replaces: str | None) -> str:
+        """Write a small object in one request, in place of the one with the ETag `replaces`, or of none."""
+        with self._explained("write"):
+            answer = self._client.put_object(
+                Bucket=self.name,
+                Key=key,
+                Body=body,
+                ContentType=MARKER_TYPE,
+                Metadata=metadata,
+                **_condition(replaces),
+            )
+        return answer["ETag"]
+
+    def delete(self, key: str, etag: str) -> None:
+        """Delete an object if it still has this ETag."""
+        with self._explained("delete"):
+            self._client.delete_object(Bucket=self.name, Key=key, IfMatch=etag)
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Abort an upload; one that is gone already is no error."""
+        try:
+            with self._explained("abort"):
+                self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id)
+        except Refused:
+            return
+
+    def _prefixes(self, project: int, days: Iterable[date]) -> Iterator[str]:
+        for day in sorted(set(days)):
+            yield from day_prefixes(self.prefix, project, day)
+
+    def _explained(self, request: str) -> Any:
+        return explained(request, self.name, self.prefix)
+
+
+def _condition(replaces: str | None) -> Any:
+    return {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces}

@@ -1,0 +1,364 @@
+"""Exports hours: stages them, in one task, and publishes them, in the next.
+
+Both may be killed at any point and run again, by the same run or by another; what is in the bucket in the
+end is the same. An hour that is exported already is left alone: nothing is read, nothing is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from sluice.config import ExportConfig
+from sluice.exports.bucket import Bucket
+from sluice.exports.errors import ForeignHour
+from sluice.exports.form import config_hash, filter_hash, layout_of
+from sluice.exports.keys import whole_hour
+from sluice.exports.plan import HOUR, HourState, HourView, RunKind, Wanted, catch_up, hour_state, look, writes
+from sluice.exports.publishing import publish
+from sluice.exports.staged import Content, StagedHour
+from sluice.exports.staging import Stager, content_of
+from sluice.lake import Fingerprint, Lake, close_until, hour_fingerprints
+from sluice.ledger import Ledger, exported
+from sluice.ledger.exported import Claim, HourHeld, HourId, HourRecord
+from sluice.ledger.registry import record_destination
+
+log = logging.getLogger(__name__)
+
+# How long, in seconds, an hour stays claimed without a sign of life: time enough to start the publish task
+# on a busy machine, short enough that a dead run's hours are free again before the next hour's run.
+LEASE_SECONDS = 900.0
+
+Action = Literal["staged", "published", "unchanged", "left", "held", "foreign"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who exports: the id of the run, the same for its retries and its tasks, and why it runs."""
+
+    id: str
+    kind: RunKind
+
+
+@dataclass(frozen=True)
+class HourOutcome:
+    """What became of one hour: `rows`, `bytes` (compressed) and `files` of what is or will be in the bucket.
+
+    unchanged: provably what is there already; left: exported before, and its content has changed since;
+    held: another writer is at it; foreign: there is a marker that the ledger does not know.
+    """
+
+    project: int
+    hour: datetime
+    action: Action
+    rows: int = 0
+    bytes: int = 0
+    files: int = 0
+    note: str = ""
+
+
+class Exporter:
+    """Exports hours of one destination as one run.
+
+    `bucket` is the destination's, below its prefix. Raises ExportAccessError for what the receiving side has
+    to change, HourHeld if another writer holds the run's own hour, ForeignHour if the schedule finds a
+    marker there that is not the ledger's.
+    """
+
+    def __init__(
+        self,
+        config: ExportConfig,
+        *,
+        lake: Lake,
+        ledger: Ledger,
+        bucket: Bucket,
+        run: Run,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._config = config
+        self._lake = lake
+        self._ledger = ledger
+        self._bucket = bucket
+        self._run = run
+        self._lease = lease_seconds
+        self._stager = Stager(config, bucket, lake, run.id)
+        self._layout = layout_of(config)
+        self._keeper = _Keeper(ledger, lease_seconds)
+
+    def export(self, hour: datetime) -> list[HourOutcome]:
+        """Close the hour for every project and stage it, and in a scheduled run what E-14 adds to it.
+
+        Raises HourNotOver for an hour that has not ended. A problem with an added hour is an outcome, not an
+        error: it must not keep the run's own hour from being published.
+        """
+        own = whole_hour(hour)
+        start = self._start()
+        outcomes = []
+        for project in self._config.projects:
+            close_until(self._lake, self._ledger, project, own + HOUR, self._config.close_wait)
+            if start is None or own >= start:
+                outcomes.append(self._export_hour(project, own))
+        if start is not None:
+            for project in self._config.projects:
+                missed = self._missed(project, own, start)
+                outcomes.extend(self._export_missed(project, hour) for hour in missed)
+        return outcomes
+
+    def publish(self, hour: datetime) -> list[HourOutcome]:
+        """Publish every hour that this run has staged, its own hour first, then oldest first.
+
+        If the own hour's staging is gone (another run had the hour meanwhile, a store's rule aborted the
+        uploads), the hour is looked at again and, if need be, staged again.
+        """
+        own = whole_hour(hour)
+        start = self._start()
+        todo = [self._id(project, own) for project in self._config.projects if start is None or own >= start]
+        waiting = exported.staged_by(self._ledger, self._config.id, self._run.id)
+        outcomes = []
+        for id in [*todo, *(id for id in waiting if id not in todo)]:
+            try:
+                outcomes.append(self._publish_hour(id))
+            except HourHeld as held:
+                if id in todo:
+                    raise
+                log.warning("%s", held)
+                outcomes.append(HourOutcome(id.project, id.hour, "held", note=str(held)))
+        return outcomes
+
+    def _start(self) -> datetime | None:
+        """Return the first hour of the schedule (decisions E-22); None in a run that is not scheduled."""
+        if self._run.kind != "scheduled":
+            return None
+        config = self._config
+        recorded = record_destination(self._ledger, config.id, config.as_json(), config.hash, config.start)
+        return recorded.start
+
+    def _missed(self, project: int, own: datetime, start: datetime) -> list[datetime]:
+        """Return the hours before the own one that are not exported, by ledger and by listing."""
+        candidates = catch_up(own, start, self._config.catch_up_hours, ())
+        if not candidates:
+            return []
+        first, last = candidates[0], candidates[-1]
+        records = exported.records(self._ledger, self._config.id, project, first, last)
+        done = {hour for hour, record in records.items() if record.published}
+        if self._config.marker:
+            done &= self._marked(project, candidates)
+        if self._config.reexport_changed:
+            contents = hour_fingerprints(self._ledger, project, first, last)
+            done = {hour for hour in done if _content_of(records[hour]) == _digest(contents.get(hour))}
+        return catch_up(own, start, self._config.catch_up_hours, done)
+
+    def _marked(self, project: int, hours: list[datetime]) -> set[datetime]:
+        """Return the hours whose own marker is listed."""
+        listed = self._bucket.objects(project, {hour.date() for hour in hours})
+        return {
+            item.names.hour
+            for item in listed
+            if item.key == self._layout.marker_key(project, item.names.hour)
+        }
+
+    def _export_missed(self, project: int, hour: datetime) -> HourOutcome:
+        try:
+            return self._export_hour(project, hour)
+        except HourHeld as held:
+            log.info("%s", held)
+            return HourOutcome(project, hour, "held", note=str(held))
+        except ForeignHour as foreign:
+            log.warning("%s", foreign)
+            return HourOutcome(project, hour, "foreign", note=str(foreign))
+
+    def _export_hour(self, project: int, hour: datetime) -> HourOutcome:
+        id = self._id(project, hour)
+        # First without a claim: an hour that is fine costs a listing, and no one has to wait for it.
+        settled = self._settled(id)
+        if settled is not None:
+            return settled
+        claim = exported.claim(self._ledger, id, self._run.id, self._lease)
+        staged = self._stage(claim)
+        if isinstance(staged, HourOutcome):
+            exported.release(self._ledger, claim)
+            return staged
+        self._keeper.add(claim)
+        return _outcome(id, "staged", staged)
+
+    def _publish_hour(self, id: HourId) -> HourOutcome:
+        before = exported.record(self._ledger, id)
+        if not _is_staged_by(before, self._run.id):
+            settled = self._settled(id)
+            if settled is not None:
+                return settled
+        claim = exported.claim(self._ledger, id, self._run.id, self._lease)
+        staged = self._staged(id)
+        if staged is None:
+            made = self._stage(claim)
+            if isinstance(made, HourOutcome):
+                exported.release(self._ledger, claim)
+                return made
+            staged = made
+        else:
+            self._abort_others(id, staged.uploads)
+        publish(self._bucket, self._ledger, claim, staged, self._lease)
+        outcome = _outcome(id, "published", staged)
+        log.info(
+            "Published the %s: %s events in %d files, %s bytes",
+            id, f"{outcome.rows:,}", outcome.files, f"{outcome.bytes:,}",
+        )  # fmt: skip
+        return outcome
+
+    def _stage(self, claim: Claim) -> StagedHour | HourOutcome:
+        """Stage a claimed hour, or keep what an earlier try of this run has staged, or find it settled."""
+        id = claim.id
+        mine = self._staged(id)
+        if mine is not None and self._still_good(id, mine):
+            log.info("The %s is staged already by an earlier try of this run.", id)
+            return mine
+        self._abort_others(id, set())
+        content, view, state = self._compare(id)
+        settled = self._settle(id, content, view, state)
+        if settled is not None:
+            return settled
+        log.info("Exporting the %s: %s, %s events", id, state.value, f"{content.fingerprint.rows:,}")
+        self._keeper.start(claim)
+        staged = self._stager.stage(id.project, id.hour, content, view, self._keeper.beat)
+        exported.stage(self._ledger, claim, staged.to_json())
+        return staged
+
+    def _settled(self, id: HourId) -> HourOutcome | None:
+        return self._settle(id, *self._compare(id))
+
+    def _settle(self, id: HourId, content: Content, view: HourView, state: HourState) -> HourOutcome | None:
+        """Return the outcome of an hour that this run does not write, or None if it does.
+
+        Raises ForeignHour if the schedule finds a marker that the ledger does not know (decisions E-11).
+        """
+        if writes(state, self._run.kind, reexport_changed=self._config.reexport_changed):
+            return None
+        if state is HourState.FOREIGN:
+            raise ForeignHour(
+                f"The bucket {self._bucket.name} already has the {id}, by a writer that this ledger does not"
+                f" know ({', '.join(sorted(view.markers))}): an earlier connection, a lost ledger or"
+                " Amplitude's own export. The schedule does not touch it; to replace it, backfill the hour:"
+                f" airflow backfill create --dag-id {self._config.dag_id}"
+                f" --from-date {id.hour:%Y-%m-%dT%H:%M:%SZ} --to-date {id.hour:%Y-%m-%dT%H:%M:%SZ}"
+                " --reprocess-behavior completed"
+            )
+        record = exported.record(self._ledger, id)
+        action: Action = "unchanged" if state is HourState.UNCHANGED else "left"
+        note = ""
+        if action == "left":
+            note = f"{state.value} since it was exported; a backfill, or reexport_changed, exports it again"
+            log.info("The %s is left as it is: %s", id, note)
+        outcome = HourOutcome(id.project, id.hour, action, note=note)
+        if record is None:
+            return outcome
+        return replace(outcome, rows=record.rows or 0, bytes=record.bytes or 0, files=record.files or 0)
+
+    def _compare(self, id: HourId) -> tuple[Content, HourView, HourState]:
+        content = content_of(self._ledger, id.project, id.hour)
+        view = look(self._bucket, id.project, id.hour)
+        wanted = Wanted(
+            content=content.fingerprint,
+            filter_hash=filter_hash(),
+            config_hash=config_hash(self._config),
+            marker_key=self._layout.marker_key(id.project, id.hour) if self._config.marker else None,
+        )
+        record = exported.record(self._ledger, id)
+        files = exported.published_files(self._ledger, id)
+        return content, view, hour_state(record, files, view, wanted)
+
+    def _staged(self, id: HourId) -> StagedHour | None:
+        """Return what this run has staged of an hour, or None."""
+        record = exported.record(self._ledger, id)
+        if record is None or record.staged is None or not _is_staged_by(record, self._run.id):
+            return None
+        return StagedHour.from_json(record.staged)
+
+    def _still_good(self, id: HourId, staged: StagedHour) -> bool:
+        """Whether a staging can be published as it is: same content, form, bucket and open uploads."""
+        content = content_of(self._ledger, id.project, id.hour)
+        view = look(self._bucket, id.project, id.hour)
+        open_now = {
+            upload.upload_id
+            for upload in self._bucket.open_uploads(id.project, [id.hour.date()])
+            if upload.names.hour == id.hour
+        }
+        return (
+            staged.content.fingerprint == content.fingerprint
+            and staged.config_hash == config_hash(self._config)
+            and staged.filter_hash == filter_hash()
+            and staged.seen == {item.key: item.etag for item in view.objects}
+            and open_now == staged.uploads
+        )
+
+    def _abort_others(self, id: HourId, own: Iterable[str]) -> None:
+        """Abort every open upload of the hour that is not ours: its writer is dead, or has lost the hour."""
+        keep = set(own)
+        for upload in list(self._bucket.open_uploads(id.project, [id.hour.date()])):
+            if upload.names.hour == id.hour and upload.upload_id not in keep:
+                log.info("Aborting an upload of %s that another writer left open", upload.key)
+                self._bucket.abort(upload.key, upload.upload_id)
+
+    def _id(self, project: int, hour: datetime) -> HourId:
+        return HourId(self._config.id, project, hour)
+
+
+class _Keeper:
+    """Keeps the claims of staged hours alive while the next one is written."""
+
+    def __init__(
+        self, ledger: Ledger, lease_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ledger = ledger
+        self._lease = lease_seconds
+        self._clock = clock
+        self._staged: list[Claim] = []
+        self._current: Claim | None = None
+        self._renewed = clock()
+
+    def start(self, claim: Claim) -> None:
+        """Turn to the hour that is being written now."""
+        self._current = claim
+        self._renew()
+
+    def add(self, claim: Claim) -> None:
+        """Count an hour as staged."""
+        self._current = None
+        self._staged.append(claim)
+
+    def beat(self) -> None:
+        """Renew the claims if it is time. Raises HourHeld if the hour that is being written is lost."""
+        if self._clock() - self._renewed >= self._lease / 3:
+            self._renew()
+
+    def _renew(self) -> None:
+        self._renewed = self._clock()
+        for claim in list(self._staged):
+            try:
+                exported.renew(self._ledger, claim, self._lease)
+            except HourHeld as held:
+                # Publishing will find it out as well; the hour at hand goes on.
+                log.warning("%s", held)
+                self._staged.remove(claim)
+        if self._current is not None:
+            exported.renew(self._ledger, self._current, self._lease)
+
+
+def _is_staged_by(record: HourRecord | None, run: str) -> bool:
+    return record is not None and record.staged is not None and record.staged["run"] == run
+
+
+def _content_of(record: HourRecord) -> tuple[int | None, str | None]:
+    return record.content_rows, record.content_digest
+
+
+def _digest(fingerprint: Fingerprint | None) -> tuple[int, str]:
+    content = fingerprint or Fingerprint()
+    return content.rows, content.digest
+
+
+def _outcome(id: HourId, action: Action, staged: StagedHour) -> HourOutcome:
+    return HourOutcome(id.project, id.hour, action, staged.rows, staged.bytes, len(staged.files))
