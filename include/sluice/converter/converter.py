@@ -40,7 +40,7 @@ def evaluate(source: Json, element: Json, *, clock_ms: int | None = None) -> Jso
     `ConfigError` for a bad source, and `RowError` for a value beyond a stated limit (decisions D-01).
     """
     compiler = Compiler()
-    compiled = no_value
+    compiled: Source = no_value
     with contextlib.suppress(TooLarge):
         compiled = compiler.source(source, "")
     if compiler.problems:
@@ -97,7 +97,7 @@ class Converter:
         compiler = Compiler()
         typed, pattern = read_config(compiler, config)
         fields: dict[str, Source] | None = None
-        mapping = no_value
+        mapping: Source = no_value
         inner = config.get("converterConfig")
         if isinstance(inner, dict) and "convertToAmplitudeFunc" in inner:
             description = inner["convertToAmplitudeFunc"]

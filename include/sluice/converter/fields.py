@@ -5,8 +5,9 @@ from typing import Final
 # fmt: off
 HTTP_V2_KEYS: Final = frozenset({
     "user_id", "device_id", "event_type", "user_agent", "time", "event_properties", "user_properties",
-    "groups", "group_properties", "$skip_user_properties_sync", "app_version", "platform", "os_name", "os_version",
-    "device_brand", "device_manufacturer", "device_model", "carrier", "country", "region", "city", "dma",
+    "groups", "group_properties", "$skip_user_properties_sync", "app_version", "platform", "os_name",
+    "os_version", "device_brand", "device_manufacturer", "device_model", "carrier", "country", "region",
+    "city", "dma",
     "language", "price", "quantity", "revenue", "productId", "revenueType", "currency", "location_lat",
     "location_lng", "ip", "idfa", "idfv", "adid", "android_id", "android_app_set_id", "event_id",
     "session_id", "insert_id", "plan", "partner_id",

@@ -14,7 +14,15 @@ from typing import Any, Final
 
 import regex
 
-from sluice.converter.limits import MATCH_SECONDS, MAX_PATTERN, MAX_REPEATS, MAX_TEXT, MIN_MATCH_SECONDS
+from sluice.converter.jsontext import shorten
+from sluice.converter.limits import (
+    MATCH_CHARACTERS,
+    MATCH_SECONDS,
+    MAX_PATTERN,
+    MAX_REPEATS,
+    MAX_TEXT,
+    MIN_MATCH_SECONDS,
+)
 from sluice.converter.outcomes import RowError
 
 
@@ -371,7 +379,7 @@ class _Translator:
         char = self.peek()
         shorthand = self.shorthand(flags)
         if shorthand is not None:
-            return f"[{shorthand}]"
+            return shorthand if shorthand.startswith("[^") else f"[{shorthand}]"
         if char in "123456789" and char:
             return self.back_reference(flags, start)
         if char == "k":
@@ -712,10 +720,11 @@ def replacement_parts(java: str, translation: Translation) -> list[str | int]:
 
 
 class BoundedPattern:
-    """A compiled Java pattern whose matches cannot take more than a stated CPU time.
+    """A compiled Java pattern whose matches cannot take more than a stated time.
 
-    The first slow match may take `MATCH_SECONDS`; each that exceeds its time raises RowError and halves the
-    time of the next, down to `MIN_MATCH_SECONDS`: a file of hostile rows costs 2 s and then 8 ms each.
+    The first slow match may take `MATCH_SECONDS`, more for a long text (`MATCH_CHARACTERS`); each match that
+    exceeds its time raises RowError and halves the time of the next, down to `MIN_MATCH_SECONDS`: a file of
+    hostile rows costs 2 s and then 8 ms for each.
     """
 
     def __init__(self, java: str) -> None:
@@ -729,31 +738,36 @@ class BoundedPattern:
 
     def fullmatch(self, text: str) -> bool:
         """Whether the whole text matches, as Java's `matches()`; RowError if it takes too long."""
+        seconds = self._time_for(text)
         try:
-            return self._pattern.fullmatch(text, timeout=self._seconds) is not None
+            return self._pattern.fullmatch(text, timeout=seconds) is not None
         except (TimeoutError, MemoryError):
-            raise self._exceeded() from None
+            raise self._exceeded(seconds) from None
 
     def replace_all(self, text: str, parts: list[str | int]) -> str:
-        """Replace every match, as Java's `replaceAll`; RowError if that takes too long or makes too long a
-        text.
+        """Replace every match as Java's `replaceAll`; RowError if it takes too long or the text gets too
+        long.
         """
+        seconds = self._time_for(text)
         try:
             if self._most(text, parts) <= MAX_TEXT:
-                return str(self._pattern.sub(_template(parts), text, timeout=self._seconds))
-            return self._replace_counting(text, parts)
+                return str(self._pattern.sub(_template(parts), text, timeout=seconds))
+            return self._replace_counting(text, parts, seconds)
         except (TimeoutError, MemoryError):
-            raise self._exceeded() from None
+            raise self._exceeded(seconds) from None
+
+    def _time_for(self, text: str) -> float:
+        return self._seconds * (1 + len(text) / MATCH_CHARACTERS)
 
     def _most(self, text: str, parts: list[str | int]) -> int:
         """Bound the length of the result from above: a match at each character, each group the whole text."""
         per_match = sum(len(text) if isinstance(part, int) else len(part) for part in parts)
         return len(text) + (len(text) + 1) * per_match
 
-    def _replace_counting(self, text: str, parts: list[str | int]) -> str:
+    def _replace_counting(self, text: str, parts: list[str | int], seconds: float) -> str:
         out: list[str] = []
         size = end = 0
-        for match in self._pattern.finditer(text, timeout=self._seconds):
+        for match in self._pattern.finditer(text, timeout=seconds):
             pieces = [text[end : match.start()]]
             pieces += [(match[part] or "") if isinstance(part, int) else part for part in parts]
             end = match.end()
@@ -763,11 +777,11 @@ class BoundedPattern:
             out += pieces
         return "".join([*out, text[end:]])
 
-    def _exceeded(self) -> RowError:
-        seconds = self._seconds
-        self._seconds = max(MIN_MATCH_SECONDS, seconds / 2)
+    def _exceeded(self, seconds: float) -> RowError:
+        self._seconds = max(MIN_MATCH_SECONDS, self._seconds / 2)
+        expression = shorten(repr(self.java))
         return RowError(
-            "", f"the regular expression {self.java[:60]!r} took more than {seconds:g} s on this text"
+            "", f"the regular expression {expression} took more than {seconds:.2g} s on this text"
         )
 
 

@@ -27,7 +27,10 @@ MAX_REPEATS: Final = 100_000
 """Size of a regular expression with its counted repetitions written out: engines allocate it."""
 
 MATCH_SECONDS: Final = 1.0
-"""CPU time for the first match that is slow; each match that exceeds its time halves it for the next."""
+"""Time for the first slow match; each match that exceeds its time halves it for the next."""
 
 MIN_MATCH_SECONDS: Final = 1 / 128
-"""The least CPU time that a match is ever given."""
+"""The least time that a match is ever given."""
+
+MATCH_CHARACTERS: Final = 2_000_000
+"""A text of so many characters gets the time twice, of twice as many three times, and so on."""

@@ -218,7 +218,7 @@ def _names(words: list[str], length: int | None) -> str:
 
 
 def _element(letter: str, count: int) -> tuple[str, str, bool]:
-    """Give the group name, the expression, and whether it is a number of any width, of one pattern element."""
+    """Give one element's field, expression, and whether it is a number of any width."""
     if letter in "yu":
         if count == 2:
             return "short_year", "[0-9]{2}", False

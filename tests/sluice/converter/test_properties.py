@@ -1,0 +1,144 @@
+"""Properties that hold for every source and every row, on random ones."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluice.converter import ConfigError, Converter, NoValue, RowError, evaluate
+from sluice.converter.compiler import BY_NAME
+from sluice.converter.grammar import Kind
+from sluice.converter.isotime import iso_to_ms, ms_to_iso
+
+CLOCK = 1645066434189
+KEYS = ["a", "b", "c", "0", "1", "$d", "e.f", ""]
+TEXTS = [
+    "", "x", "true", "False", "12", "-3.5", "1e3", ".5", "abc,def", "2021-02-03T04:05:06.789+02:00", "2020-01-25",
+    "1645066434189", '{"a": [1, null]}', "[1,", "AP6qCz41AAAwhCUA", "1/2/2021 5:06:07", "ÄÖ", "\x00",
+]  # fmt: skip
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.integers(-5, 5),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.1, 2.5, -2.5, 1e300]),
+    st.sampled_from(TEXTS),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=8,
+)
+rows = st.dictionaries(st.sampled_from(KEYS), values, max_size=len(KEYS))
+
+LITERALS = {
+    Kind.RAW_STRING: st.sampled_from([*KEYS, ",", "_", "tr"]),
+    Kind.SEPARATOR: st.sampled_from([",", "-", "a"]),
+    Kind.REGEX: st.sampled_from(["a", "[a-c]+", r"(\d)(\d)?", "x*", r"\w\b", "(?i)TRUE$"]),
+    Kind.TIME_PATTERN: st.sampled_from(["M/d/yyyy H:mm:ss", "yyyy-MM-dd", "uuuu-MM-dd'T'HH:mm:ss.SSSXXX"]),
+    Kind.RAW_JSON: values,
+    Kind.RAW_BOOLEAN: st.booleans(),
+    Kind.RAW_INTEGER: st.integers(-3, 100),
+}
+
+
+@st.composite
+def operators(draw, inner):
+    name = draw(st.sampled_from(sorted(BY_NAME)))
+    operator = BY_NAME[name]
+    kinds = operator.arguments + operator.repeated * draw(st.integers(0, 2))
+    arguments = [draw(LITERALS.get(kind, inner)) for kind in kinds]
+    if operator.name == "replace_with":
+        arguments[1] = draw(st.sampled_from(["", "-", "<$0>", r"\$"]))
+    return [name, *arguments]
+
+
+sources = st.recursive(
+    st.sampled_from(KEYS) | st.builds(lambda value: ["value", value], values),
+    lambda inner: operators(inner) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def outcome(call):
+    """The outcome as text, so that 1, 1.0 and true are told apart; a dictionary's order counts for nothing."""
+    try:
+        return json.dumps(call(), sort_keys=True)
+    except NoValue:
+        return "no value"
+    except RowError:
+        return "row error"
+
+
+@settings(max_examples=600, deadline=None)
+@given(source=sources, row=rows)
+def test_compiled_form_equals_the_plain_evaluator(reference, source, row):
+    def plain():
+        try:
+            return reference.evaluate(source, row, CLOCK)
+        except reference.Nothing:
+            raise NoValue from None
+        except OverflowError:  # a sum with a fraction that no double can hold
+            raise RowError("", "") from None
+
+    before = copy.deepcopy(row)
+    assert outcome(lambda: evaluate(source, row, clock_ms=CLOCK)) == outcome(plain)
+    assert row == before
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    mapping=st.dictionaries(st.sampled_from(["user_id", "time", "event_properties", "$x"]), sources), row=rows
+)
+def test_an_event_has_no_top_level_null_and_the_row_is_not_changed(mapping, row):
+    inner = {"fileType": "json", "compressionType": "none", "convertToAmplitudeFunc": mapping}
+    converter = Converter.from_config({"converterConfig": inner})
+    before = json.dumps(row)
+    try:
+        event = converter.convert(row, clock_ms=CLOCK)
+    except RowError as error:
+        assert error.field in mapping
+        assert error.reason
+    else:
+        assert None not in event.values()
+        assert set(event) <= {*mapping, "$skip_user_properties_sync"}
+        json.dumps(event, allow_nan=False)
+    assert json.dumps(row) == before
+
+
+wild = st.recursive(
+    scalars | st.sampled_from(sorted(BY_NAME)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(source=wild, row=values)
+def test_any_json_as_source_gives_a_typed_outcome(source, row):
+    try:
+        evaluate(source, row, clock_ms=CLOCK)
+    except ConfigError as error:
+        assert error.problems
+        for pointer, operator, message in error.problems:
+            assert pointer == "" or pointer.startswith("/")
+            assert isinstance(operator, str)
+            assert message
+    except (NoValue, RowError):
+        pass
+
+
+@settings(max_examples=300, deadline=None)
+@given(ms=st.integers(-62_167_219_200_000, 253_402_300_799_999))
+def test_iso_and_ms_are_inverse(ms):
+    assert iso_to_ms(ms_to_iso(ms)) == ms
+    assert evaluate(["iso_time_to_ms", ["ms_to_iso_time", "t"]], {"t": str(ms)}) == ms
+
+
+@pytest.mark.parametrize("ms", [-62_167_219_200_001, 253_402_300_800_000])
+def test_years_outside_0_to_9999_have_no_iso_text(ms):
+    assert ms_to_iso(ms) is None
