@@ -103,7 +103,7 @@ class CsvRows:
             text += self._overlong.get(number) or self._window[number - self._window_start]
             if len(text) > MAX_RAW_CHARS:
                 break
-        return cut_raw(text.rstrip("\r\n").encode("utf-8", "backslashreplace").decode())
+        return cut_raw(text.rstrip("\r\n"))
 
     def hint(self) -> str | None:
         """Say so if the header looks as if it was written with another delimiter."""

@@ -89,7 +89,8 @@ def discover(run: ImportRun) -> Discovery:
     log.info(
         "s3://%s/%s: %s objects, %s match, %s new, %s of them refused; %s files wait in %s batches",
         source.bucket, source.prefix, f"{found.listed:,}", f"{found.matching:,}",
-        f"{found.new:,}", found.refused, f"{sum(batch.files for batch in found.batches):,}", len(found.batches),
+        f"{found.new:,}", found.refused,
+        f"{sum(batch.files for batch in found.batches):,}", len(found.batches),
     )  # fmt: skip
     return found
 
@@ -145,7 +146,8 @@ def size_fault(source: ImportConfig, size: int) -> str | None:
         return None
     return (
         f"The file has {size:,} bytes; the source takes files of more than {source.min_bytes:,} and fewer"
-        f" than {source.max_bytes:,} (min_bytes, max_bytes). Change them, or set size_policy to warn or ignore."
+        f" than {source.max_bytes:,} (min_bytes, max_bytes). Change these, or set size_policy to warn or"
+        " ignore."
     )
 
 

@@ -23,7 +23,7 @@ from sluice.imports.properties import (
     require_object,
 )
 from sluice.imports.times import EventTimes
-from sluice.imports.values import MAX_TEXT, decimal_number, shown, text, truth, whole_number
+from sluice.imports.values import MAX_TEXT, decimal_number, printable, shown, text, truth, whole_number
 from sluice.lake.schema import STAGED_EVENTS, TIMESTAMP
 
 LIBRARY = f"sluice-s3-import/{__version__}"
@@ -136,7 +136,7 @@ class EventBuilder:
                 continue
             place = _TEXT_PLACES.get(key)
             if place is not None:
-                cells[place] = value if type(value) is str else text(key, value)
+                cells[place] = value if type(value) is str and value.isascii() else text(key, value)
             elif key in _REVENUE_KEYS:
                 revenue = True
             elif key not in _HANDLED:
@@ -152,8 +152,7 @@ class EventBuilder:
 
     def _put_identity(self, cells: Cells, row: int, event: dict[str, Any]) -> None:
         kind = event.get("event_type")
-        if type(kind) is not str:
-            kind = "" if kind is None else text("event_type", kind)
+        kind = "" if kind is None else text("event_type", kind)
         if not kind.strip():
             raise RowError("event_type", "is missing")
         if kind in _IDENTIFY:
@@ -183,12 +182,7 @@ class EventBuilder:
         cells[place["event_type"]] = self._cut("event_type", kind)
         cells[place["user_id"]] = user_id
         cells[place["device_id"]] = device_id
-        try:
-            cells[place["dedup_hi"]], cells[place["dedup_lo"]] = dedup_key(device_id, insert_id)
-        except UnicodeEncodeError:
-            raise RowError(
-                "insert_id", "it or device_id holds half a character (a lone surrogate), which is no text"
-            ) from None
+        cells[place["dedup_hi"]], cells[place["dedup_lo"]] = dedup_key(device_id, insert_id)
         cells[place["row"]] = row
 
     def _id(self, field: str, event: dict[str, Any]) -> str | None:
@@ -246,6 +240,7 @@ class EventBuilder:
 
 def count_bounded(counter: Counter[str], name: str) -> None:
     """Count a name that comes from the data: beyond 1,000 names they count together, so memory stays flat."""
+    name = printable(name[:200])
     if name not in counter and len(counter) >= _MAX_NAMES:
         name = "(others)"
     counter[name] += 1

@@ -17,6 +17,7 @@ from sluice.imports.events import Cells, EventBuilder, count_bounded
 from sluice.imports.identity import RowNames
 from sluice.imports.records import BadRow, Record, RowReader
 from sluice.imports.times import EventTimes
+from sluice.imports.values import printable
 
 _SHOWN_REASONS = 5
 # Quoted texts and long numbers are the row's own.
@@ -94,7 +95,7 @@ class RowPipeline:
     def _reject(self, row: int, field: str | None, reason: str, reader: RowReader) -> Reject:
         self.tally.rejected += 1
         count_bounded(self.tally.reasons, _kind(field, reason))
-        return Reject(row, field, reason, reader.raw())
+        return Reject(row, field and printable(field), printable(reason), printable(reader.raw()))
 
 
 def _kind(field: str | None, reason: str) -> str:

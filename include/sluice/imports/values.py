@@ -51,14 +51,19 @@ def decimal_number(field: str, value: Any) -> float:
 
 def text(field: str, value: Any) -> str:
     """Return text; a number becomes its JSON text. Raises RowError for what is neither."""
-    kind = type(value)
-    if kind is str:
-        result: str = value
-    elif kind is int or kind is float:
-        result = json.dumps(value)
-    else:
-        raise RowError(field, f"must be text, is {shown(value)}")
-    return result
+    if isinstance(value, str):
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise RowError(field, "holds half a character (a lone surrogate), which is no text") from None
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return json.dumps(value, allow_nan=False)
+        except ValueError:
+            pass
+    raise RowError(field, f"must be text, is {shown(value)}")
 
 
 def truth(field: str, value: Any) -> bool:
@@ -72,8 +77,18 @@ def truth(field: str, value: Any) -> bool:
 
 def shown(value: Any) -> str:
     """Show a value in a message: its JSON text, cut."""
+    if isinstance(value, str):
+        value = value[:60]
     try:
-        shown_text = json.dumps(value, ensure_ascii=False)
+        shown_text = printable(json.dumps(value, ensure_ascii=False))
     except (TypeError, ValueError):
+        # An integer of more than 4,300 digits.
         shown_text = f"a {type(value).__name__}"
     return shown_text if len(shown_text) <= 60 else shown_text[:59] + "…"
+
+
+def printable(message: str) -> str:
+    """Make a message that quotes a row's values fit for UTF-8 and for every database."""
+    if message.isascii():
+        return message.replace("\0", "\\0")
+    return message.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
