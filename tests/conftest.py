@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluice.local.connections import aws_connection, ledger_connection
+from sluice.local.airflow_settings import connection_settings
 from sluice.local.environment import clean_environment
 from sluice.local.moto import Moto
 from sluice.local.postgres import Postgres, sqlalchemy_url
@@ -158,12 +158,7 @@ class StackServices:
 @pytest.fixture
 def stack_services(s3_access: S3Access, moto_endpoint: str, postgres_url: str) -> StackServices:
     """S3, the AWS stand-in and a fresh ledger database."""
-    aws = aws_connection(s3_access, moto_endpoint)
-    connections = {
-        "AIRFLOW_CONN_AWS_DEFAULT": aws,
-        "AIRFLOW_CONN_SLUICE_LAKE": aws,
-        "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(postgres_url),
-    }
+    connections = connection_settings(s3_access, moto_endpoint, postgres_url)
     return StackServices(s3_access, moto_endpoint, postgres_url, connections)
 
 

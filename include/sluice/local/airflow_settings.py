@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluice.local.connections import aws_connection, ledger_connection
 from sluice.local.ports import HOST
+from sluice.local.seaweedfs import S3Access
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -80,4 +82,14 @@ def server_settings(port: int, database_url: str) -> dict[str, str]:
         # No login, on loopback only.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
+    }
+
+
+def connection_settings(s3: S3Access, aws_endpoint: str, ledger_url: str) -> dict[str, str]:
+    """Give the connections: the customer's store, the lake's store, the ledger."""
+    aws = aws_connection(s3, aws_endpoint)
+    return {
+        "AIRFLOW_CONN_AWS_DEFAULT": aws,
+        "AIRFLOW_CONN_SLUICE_LAKE": aws,
+        "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(ledger_url),
     }

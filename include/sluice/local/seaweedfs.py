@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import secrets
 import urllib.request
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 REGION = "us-east-1"
 ROLES = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
+NO_AWS_FILES = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
 VOLUME_FILE = re.compile(r"(\d+)\.dat$")
 
 
@@ -37,17 +39,24 @@ class S3Access:
     region: str = REGION
 
     def client(self, **options: Any) -> S3Client:
-        """Make a boto3 client with path addressing; `options` go to botocore's Config."""
+        """Make a boto3 client with path addressing; `options` go to botocore's Config.
+
+        The caller's AWS profile, AWS files and proxy have no part in it.
+        """
         import boto3
         from botocore.config import Config
+        from botocore.session import Session
 
-        return boto3.session.Session().client(
+        session = Session(
+            session_vars={name: (None, None, value, None) for name, value in NO_AWS_FILES.items()}
+        )
+        return boto3.session.Session(botocore_session=session).client(
             "s3",
             endpoint_url=self.endpoint_url,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name=self.region,
-            config=Config(**{"s3": {"addressing_style": "path"}, **options}),
+            config=Config(**{"s3": {"addressing_style": "path"}, "proxies": {}, **options}),
         )
 
 
@@ -72,7 +81,7 @@ class SeaweedFS(Service):
     name = "seaweedfs"
     # Its filer waits 15 s for a subscriber that is in the same process; what clients were told is
     # stored is in the files by then, so the end may be forced (0 of 200 objects lost at SIGKILL).
-    grace_seconds = 4.0
+    grace_seconds = 2.0
     ready_seconds = 90.0
 
     def __init__(self, data_dir: Path) -> None:

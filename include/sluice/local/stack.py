@@ -19,10 +19,10 @@ from sluice.local.airflow_settings import (
     FIXED_SETTINGS,
     REPOSITORY,
     AirflowFolders,
+    connection_settings,
     generated_secrets,
     server_settings,
 )
-from sluice.local.connections import aws_connection, ledger_connection
 from sluice.local.environment import clean_environment
 from sluice.local.files import made_once
 from sluice.local.lock import DataDirLock
@@ -195,15 +195,12 @@ class LocalStack:
         service.spawn()
 
     def _settings(self, database_url: str) -> dict[str, str]:
-        aws = aws_connection(self.s3, self.aws_endpoint)
         return {
             **FIXED_SETTINGS,
             **self.folders.settings,
             **made_once(self.data_dir / "airflow" / "secrets.json", generated_secrets),
             **server_settings(self._port, database_url),
-            "AIRFLOW_CONN_AWS_DEFAULT": aws,
-            "AIRFLOW_CONN_SLUICE_LAKE": aws,
-            "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(self.ledger_url),
+            **connection_settings(self.s3, self.aws_endpoint, self.ledger_url),
         }
 
     def _probe_store(self) -> None:
