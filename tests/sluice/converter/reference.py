@@ -1,9 +1,11 @@
 """A plain evaluator of the language: it walks the description for each row, and is written for reading only.
 
-The compiled converter must equal it (test_properties.py), and bench/converter.py measures how much compiling gains.
+The compiled converter must equal it (test_properties.py), and bench/converter.py measures how much compiling
+gains.
 """
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import json
@@ -16,7 +18,8 @@ from sluice.converter.timepattern import compile_pattern
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 ALIASES = {
-    "cond": "condition", "parse_json_object": "parse_json_element", "lower": "lowercase", "!": "not", "&&": "and",
+    "cond": "condition", "parse_json_object": "parse_json_element", "lower": "lowercase", "!": "not",
+    "&&": "and",
     "||": "or", "eq": "equals", "=": "equals", "is_substring": "contains", "+": "add", "-": "subtract",
     "*": "multiply", "/": "divide",
 }  # fmt: skip
@@ -67,7 +70,7 @@ def boolean(source, element, clock):
 def decimal(value):
     if value is None:
         return Decimal(0)
-    if isinstance(value, bool) or isinstance(value, (dict, list)):
+    if isinstance(value, (bool, dict, list)):
         raise Nothing
     text = value if isinstance(value, str) else repr(value)
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
@@ -99,11 +102,8 @@ def same(left, right):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
-    return (
-        type(left) in (int, float)
-        and type(right) in (int, float)
-        and left == right
-        or (type(left) is type(right) and left == right)
+    return (type(left) in (int, float) and type(right) in (int, float) and left == right) or (
+        type(left) is type(right) and left == right
     )
 
 
@@ -130,20 +130,16 @@ def first(sources, element, clock):
 def build_dict(arguments, element, clock):
     result = {}
     for key, source in zip(arguments[::2], arguments[1::2], strict=True):
-        try:
+        with contextlib.suppress(Nothing):
             result[key] = evaluate(source, element, clock)
-        except Nothing:
-            pass
     return result
 
 
 def array(sources, element, clock):
     result = []
     for source in sources:
-        try:
+        with contextlib.suppress(Nothing):
             result.append(evaluate(source, element, clock))
-        except Nothing:
-            pass
     return result
 
 
