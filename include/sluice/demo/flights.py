@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -29,8 +29,8 @@ def source_path() -> Path:
     return Path(str(inside[0].locate()))
 
 
-def monthly_files() -> Iterator[tuple[str, bytes]]:
-    """Yield (file name, gzip CSV) of each local month, header kept, the same bytes each time."""
+def monthly_files(months: Collection[int]) -> dict[str, bytes]:
+    """Return gzip CSVs by file name, one for each of the local months, header kept; always the same bytes."""
     with (
         zipfile.ZipFile(source_path()) as archive,
         io.TextIOWrapper(archive.open("flights.csv"), encoding="utf-8", newline="") as text,
@@ -38,10 +38,17 @@ def monthly_files() -> Iterator[tuple[str, bytes]]:
         rows = csv.reader(text)
         header = next(rows)
         month = header.index("month")
-        by_month: dict[int, list[list[str]]] = {}
+        flights: dict[int, list[list[str]]] = {number: [] for number in months}
         for row in rows:
-            by_month.setdefault(int(row[month]), []).append(row)
-    for number, flights in sorted(by_month.items()):
-        content = io.StringIO(newline="")
-        csv.writer(content, lineterminator="\n").writerows([header, *flights])
-        yield f"flights-2013-{number:02d}.csv.gz", gzip.compress(content.getvalue().encode(), mtime=0)
+            if int(row[month]) in flights:
+                flights[int(row[month])].append(row)
+    return {
+        f"flights-2013-{number:02d}.csv.gz": _gzip_csv([header, *of_month])
+        for number, of_month in flights.items()
+    }
+
+
+def _gzip_csv(rows: list[list[str]]) -> bytes:
+    content = io.StringIO(newline="")
+    csv.writer(content, lineterminator="\n").writerows(rows)
+    return gzip.compress(content.getvalue().encode(), mtime=0)

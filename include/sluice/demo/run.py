@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,8 +24,8 @@ SOURCE = DESTINATION = "flights"
 IMPORT_DAG = f"import_s3__{SOURCE}"
 EXPORT_DAG = f"export_hourly__{DESTINATION}"
 FIRST_HOUR = datetime(2013, 1, 2, tzinfo=UTC)
-LAST_HOUR = FIRST_HOUR + timedelta(hours=23)
 HOURS = 24
+ALL_MONTHS = range(1, 13)
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,17 @@ class Demonstration:
         return self.proof.holds and not self.written_again
 
 
-def demonstrate(stack: LocalStack, say: Callable[[str], None]) -> Demonstration:
-    """Run the whole demo on a running stack. Raises SluiceError if a run fails."""
+def demonstrate(
+    stack: LocalStack,
+    say: Callable[[str], None],
+    *,
+    months: Sequence[int] = ALL_MONTHS,
+    hours: int = HOURS,
+) -> Demonstration:
+    """Import the given months on a running stack, export the first hours of January 2nd twice, and prove it.
+
+    Raises SluiceError if a run fails.
+    """
     config = load_config(stack.folders.config)
     source, destination = config.source(SOURCE), config.export(DESTINATION)
     s3, api = stack.s3.client(), AirflowApi(stack.airflow_url)
@@ -54,34 +63,34 @@ def demonstrate(stack: LocalStack, say: Callable[[str], None]) -> Demonstration:
     began = time.monotonic()
     lake_bucket = config.lake.uri.removeprefix("s3://").partition("/")[0]
     _make_buckets(s3, lake_bucket, source.bucket, destination.bucket)
-    size = 0
-    for name, content in monthly_files():
+    files = monthly_files(months)
+    for name, content in files.items():
         s3.put_object(Bucket=source.bucket, Key=f"{source.prefix}{name}", Body=content)
-        size += len(content)
     seconds["upload"] = time.monotonic() - began
-    say(f"Uploaded twelve gzip CSV files, {size / 1e6:.1f} MB, to s3://{source.bucket}/{source.prefix}")
+    size = sum(map(len, files.values())) / 1e6
+    say(f"Uploaded {len(files)} gzip CSV files, {size:.1f} MB, to s3://{source.bucket}/{source.prefix}")
 
     began = time.monotonic()
     for dag_id in (IMPORT_DAG, EXPORT_DAG):
         api.wait_for_dag(dag_id)
     api.unpause(IMPORT_DAG)
     run_id = api.trigger(IMPORT_DAG)
-    say(f"{IMPORT_DAG}: importing 336,776 flights")
+    say(f"{IMPORT_DAG}: importing {len(files)} months of flights")
     api.wait_for_runs(IMPORT_DAG, lambda run: run.run_id == run_id, 1, check=stack.check)
     seconds["import"] = time.monotonic() - began
     say(f"{IMPORT_DAG}: done in {seconds['import']:.0f} s")
 
     api.unpause(EXPORT_DAG)
-    first = _backfill(stack, api, "none", say)
+    first = _backfill(stack, api, hours, "none", say)
     seconds["backfill"] = first.seconds
     before = _versions(s3, destination.bucket)
-    second = _backfill(stack, api, "completed", say)
+    second = _backfill(stack, api, hours, "completed", say)
     seconds["second backfill"] = second.seconds
     after = _versions(s3, destination.bucket)
 
     began = time.monotonic()
     (project,) = destination.projects
-    proof = prove(s3, destination.bucket, project, FIRST_HOUR, LAST_HOUR)
+    proof = prove(s3, destination.bucket, project, FIRST_HOUR, _last(hours))
     seconds["proof"] = time.monotonic() - began
     return Demonstration(
         proof=proof,
@@ -100,13 +109,19 @@ class _Backfill:
     seconds: float
 
 
-def _backfill(stack: LocalStack, api: AirflowApi, reprocess: str, say: Callable[[str], None]) -> _Backfill:
-    """Run Airflow's own backfill of the 24 hours to its end."""
+def _last(hours: int) -> datetime:
+    return FIRST_HOUR + timedelta(hours=hours - 1)
+
+
+def _backfill(
+    stack: LocalStack, api: AirflowApi, hours: int, reprocess: str, say: Callable[[str], None]
+) -> _Backfill:
+    """Run Airflow's own backfill of the hours to its end."""
     began, since = time.monotonic(), datetime.now(UTC)
     done = subprocess.run(
         [
             *("airflow", "backfill", "create", "--dag-id", EXPORT_DAG),
-            *("--from-date", FIRST_HOUR.isoformat(), "--to-date", LAST_HOUR.isoformat()),
+            *("--from-date", FIRST_HOUR.isoformat(), "--to-date", _last(hours).isoformat()),
             *("--max-active-runs", "4", "--reprocess-behavior", reprocess),
         ],
         env=stack.environment,
@@ -116,14 +131,14 @@ def _backfill(stack: LocalStack, api: AirflowApi, reprocess: str, say: Callable[
     )
     if done.returncode:
         raise SluiceError(f"`airflow backfill create` ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    say(f"{EXPORT_DAG}: backfill of {HOURS} hours, --reprocess-behavior {reprocess}")
+    say(f"{EXPORT_DAG}: backfill of {hours} hours, --reprocess-behavior {reprocess}")
 
     def of_this_backfill(run: Run) -> bool:
-        mine = run.data_hour is not None and FIRST_HOUR <= run.data_hour <= LAST_HOUR
+        mine = run.data_hour is not None and FIRST_HOUR <= run.data_hour <= _last(hours)
         # A run that waits to be reprocessed still shows its last end.
         return mine and (run.state not in ("success",) or (run.ended is not None and run.ended > since))
 
-    runs = api.wait_for_runs(EXPORT_DAG, of_this_backfill, HOURS, check=stack.check)
+    runs = api.wait_for_runs(EXPORT_DAG, of_this_backfill, hours, check=stack.check)
     seconds = time.monotonic() - began
     say(f"{EXPORT_DAG}: {len(runs)} hours in {seconds:.0f} s, {seconds / len(runs):.1f} s an hour")
     return _Backfill(runs, seconds)
