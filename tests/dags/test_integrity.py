@@ -43,9 +43,8 @@ def test_every_dag_names_its_owner(dag):
     assert owners == {"data@example.com"}
 
 
-def test_every_dag_has_tags(dag):
-    assert "sluice" in dag.tags
-    assert dag.tags & {"export", "import"}
+def test_every_dag_is_tagged_with_the_room_that_it_runs(dag):
+    assert len(dag.tags & {"export", "import"}) == 1
 
 
 def test_every_dag_explains_itself_to_the_person_on_call(dag):
