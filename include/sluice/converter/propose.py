@@ -95,6 +95,17 @@ def propose(
                 mapping[role] = source
                 used.add(column)
                 break
+    if "time" not in mapping:
+        texts = {
+            column: [value for value in samples if isinstance(value, str)]
+            for column, samples in columns.items()
+        }
+        for column in columns:
+            source = time_source(column, texts[column]) if column not in used else None
+            if isinstance(source, list) and source[0] != "multiply":
+                mapping["time"] = source
+                used.add(column)
+                break
     for column in columns:
         free = column not in mapping and column not in used
         if free and column in HTTP_V2_KEYS and _fits(column, columns[column]):
