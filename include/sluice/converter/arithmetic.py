@@ -18,7 +18,9 @@ def build_int(literal: int) -> Source:
 
 
 def _number(source: Source, element: Json, clock: int) -> decimals.Number | None:
-    value = source(element, clock)
+    value: Json = source(element, clock)
+    if value.__class__ is int:
+        return value
     return decimals.operand(None if value is MISSING else value)
 
 

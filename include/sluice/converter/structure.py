@@ -33,9 +33,14 @@ def basic_path(key: str) -> Source:
 def build_path(*steps: Source) -> Source:
     """Compile `path`; without steps it is the element itself (decisions D-06)."""
 
+    keyed = [(getattr(step, "key", None), step) for step in steps]
+
     def path(element: Json, clock: int) -> Json:
-        for step in steps:
-            element = step(element, clock)
+        for key, step in keyed:
+            if key is not None and isinstance(element, dict):
+                element = element.get(key, MISSING)
+            else:
+                element = step(element, clock)
             if element is MISSING:
                 return MISSING
         return element
@@ -129,9 +134,11 @@ def build_ifelse(test: Source, then: Source, otherwise: Source) -> Source:
     """Compile `ifelse`, lazily."""
 
     def ifelse(element: Json, clock: int) -> Json:
-        holds = truth(test(element, clock))
-        if holds is None:
-            return MISSING
+        holds = test(element, clock)
+        if holds is not True and holds is not False:
+            holds = truth(holds)
+            if holds is None:
+                return MISSING
         return then(element, clock) if holds else otherwise(element, clock)
 
     return ifelse

@@ -13,8 +13,6 @@ from sluice.converter.outcomes import MISSING, Json, RowError, Source
 
 def _as_text(value: Json) -> str | None:
     """Give strings, numbers and booleans as text; None for null, no value, objects and lists."""
-    if value.__class__ is str:
-        return str(value)
     if value is None or value is MISSING or isinstance(value, (dict, list)):
         return None
     return scalar_text(value)
@@ -27,7 +25,8 @@ def build_concat(*sources: Source) -> Source:
         parts = []
         room = MAX_TEXT
         for source in sources:
-            part = _as_text(source(element, clock))
+            value = source(element, clock)
+            part = value if value.__class__ is str else _as_text(value)
             if part is None:
                 return MISSING
             room -= len(part)

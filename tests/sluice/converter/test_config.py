@@ -289,12 +289,14 @@ EXPORT_LINE = {
     "$insert_id": "i-1", "$insert_key": None, "$schema": None, "adid": None, "amplitude_id": 45975551903,
     "app": 187520, "city": "Hemel Hempstead", "client_event_time": "2020-01-25 17:03:11.123000",
     "client_upload_time": "2020-01-25 17:03:12.250000", "country": "United Kingdom",
-    "data": {"path": "/2/httpapi"}, "device_carrier": "EE", "device_family": "Mac OS X", "device_id": "4289c8b4-7afe-49ed-8814-51c5fc77c693",
-    "device_type": "Mac", "event_id": 135, "event_properties": {"n": 1, "list": [1, None], "o": {"x": True}},
-    "event_time": "2020-01-25 17:03:11.123000", "event_type": "session_start",
-    "group_properties": {}, "groups": {}, "ip_address": "203.0.113.9", "language": "English", "library": "amplitude-ts/2.16.1", "os_name": "Chrome",
-    "os_version": "137", "platform": "Web", "region": "Hertfordshire", "session_id": 1579971791123,
-    "user_id": "jack@example.com", "user_properties": {"plan": "pro"}, "version_name": None,
+    "data": {"path": "/2/httpapi"}, "device_carrier": "EE", "device_family": "Mac OS X",
+    "device_id": "4289c8b4-7afe-49ed-8814-51c5fc77c693", "device_type": "Mac", "event_id": 135,
+    "event_properties": {"n": 1, "list": [1, None], "o": {"x": True}},
+    "event_time": "2020-01-25 17:03:11.123000", "event_type": "session_start", "group_properties": {},
+    "groups": {}, "ip_address": "203.0.113.9", "language": "English", "library": "amplitude-ts/2.16.1",
+    "os_name": "Chrome", "os_version": "137", "platform": "Web", "region": "Hertfordshire",
+    "session_id": 1579971791123, "user_id": "jack@example.com", "user_properties": {"plan": "pro"},
+    "version_name": None,
 }  # fmt: skip
 
 

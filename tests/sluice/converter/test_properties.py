@@ -83,7 +83,7 @@ def attempt(call):
         return None, error
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(source=sources, row=rows)
 def test_compiled_form_equals_the_plain_evaluator(reference, source, row):
     def plain():
@@ -99,7 +99,7 @@ def test_compiled_form_equals_the_plain_evaluator(reference, source, row):
     assert row == before
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     mapping=st.dictionaries(st.sampled_from(["user_id", "time", "event_properties", "$x"]), sources), row=rows
 )
@@ -126,7 +126,7 @@ wild = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(source=wild, row=values)
 def test_any_json_as_source_gives_a_typed_outcome(source, row):
     _, error = attempt(lambda: evaluate(source, row, clock_ms=CLOCK))
@@ -138,7 +138,7 @@ def test_any_json_as_source_gives_a_typed_outcome(source, row):
             assert message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ms=st.integers(-62_167_219_200_000, 253_402_300_799_999))
 def test_iso_and_ms_are_inverse(ms):
     assert iso_to_ms(ms_to_iso(ms)) == ms
