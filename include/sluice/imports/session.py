@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from sluice.access.storage import S3Store
-from sluice.config import ImportConfig
+from sluice.config import Config, ImportConfig
 from sluice.lake import Lake
 from sluice.ledger import Ledger
+
+
+class Access(Protocol):
+    """Whatever opens the configuration, the lake, the ledger and the stores."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it is now."""
+
+    @property
+    def lake(self) -> Lake:
+        """The lake."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+
+    def store(self, connection_id: str, region: str | None = None) -> S3Store:
+        """Return the store that a connection opens."""
 
 
 @dataclass(frozen=True)
@@ -24,3 +44,16 @@ class ImportRun:
     lake: Lake
     ledger: Ledger
     converter_path: Path
+
+    @classmethod
+    def open(cls, access: Access, source_id: str, run: str) -> ImportRun:
+        """Open what the configured source names. Raises SluiceError if there is no valid source of the id."""
+        source = access.config.source(source_id)
+        return cls(
+            source=source,
+            run=run,
+            store=access.store(source.connection, source.region),
+            lake=access.lake,
+            ledger=access.ledger,
+            converter_path=access.config.converter_path(source),
+        )

@@ -1,0 +1,69 @@
+"""Imports the files of an S3 bucket as events, each file once.
+
+One DAG per file in `include/config/imports/`. `discover_files` lists the whole prefix against the ledger;
+`convert_files` turns each batch of new files into staged rows; `load_files` brings whole files into the lake;
+`report_import` shows what became of every file.
+
+**Schedule**: every `scan_every` minutes of the source; none if that is `null` or the source is disabled, then
+start it by hand. A file is found by the next run at the latest. Runs follow each other, never side by side.
+
+**When it fails**: a red `report_import` lists the files that could not be imported, each with its reason; all
+others are loaded. Upload the content again under a new name: a source takes each file name once. A red
+`discover_files` or `convert_files` names the permission, bucket or connection at fault; clear the task once
+that is put right. Every task may be cleared and retried at any time: no row is loaded twice.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, TriggerRule
+
+from sluice.config import ImportConfig, load_config
+from sluice_airflow.operators.convert_files import ConvertFilesOperator
+from sluice_airflow.operators.discover_files import DiscoverFilesOperator
+from sluice_airflow.operators.load_files import LoadFilesOperator
+from sluice_airflow.operators.report_import import ReportImportOperator
+
+
+def import_dag(source: ImportConfig) -> DAG:
+    """Build the DAG of one source."""
+    scan_every = source.scan_every if source.enabled else None
+    with DAG(
+        dag_id=source.dag_id,
+        dag_display_name=f"Import {source.name}",
+        description=source.description or source.name,
+        doc_md=__doc__,
+        schedule=timedelta(minutes=scan_every) if scan_every else None,
+        start_date=datetime(2020, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        tags=["sluice", "import", f"project:{source.project}"],
+        default_args={
+            "owner": source.owner,
+            # A throttled store or a policy that was just mended: the same call may succeed a little later.
+            "retries": 3,
+            "retry_delay": timedelta(seconds=30),
+            "retry_exponential_backoff": True,
+            "max_retry_delay": timedelta(minutes=10),
+        },
+    ) as dag:
+        discover_files = DiscoverFilesOperator(task_id="discover_files", source=source.id)
+        convert_files = ConvertFilesOperator.partial(
+            task_id="convert_files",
+            source=source.id,
+            map_index_template="{{ task.batch['files'] }} files from {{ task.batch['first'][1] }}",
+        ).expand(batch=discover_files.output)
+        # Without new files, convert_files is skipped; what an earlier try left is loaded and reported anyway.
+        load_files = LoadFilesOperator(
+            task_id="load_files", source=source.id, trigger_rule=TriggerRule.NONE_FAILED
+        )
+        report_import = ReportImportOperator(
+            task_id="report_import", source=source.id, trigger_rule=TriggerRule.NONE_FAILED
+        )
+        discover_files >> convert_files >> load_files >> report_import
+    return dag
+
+
+for source in load_config().imports:
+    globals()[source.dag_id] = import_dag(source)

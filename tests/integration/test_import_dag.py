@@ -1,0 +1,114 @@
+"""The import's DAG as Airflow runs it: twice, and the second run changes nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+pytestmark = pytest.mark.integration
+
+DAGS = Path(__file__).parents[2] / "dags"
+
+
+@pytest.fixture
+def config(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration with one source, whose bucket holds the lake too."""
+    organisation = {"id": 1, "name": "One", "administrators": ["data@example.com"]}
+    source = {
+        "id": "small",
+        "name": "Small files",
+        "owner": "data@example.com",
+        "project": 187520,
+        "bucket": bucket,
+        "prefix": "in/",
+        "region": "us-east-1",
+        "account": "own",
+        "converter": "small.json",
+        "size_policy": "ignore",
+        "scan_every": 5,
+    }
+    function = {"event_type": "name", "user_id": "user", "time": "time"}
+    converter = {
+        "converterConfig": {"fileType": "csv", "compressionType": "gzip", "convertToAmplitudeFunc": function},
+        "keyValidatorConfig": {"filterPattern": r".*\.csv\.gz"},
+    }
+    folder = tmp_path / "config"
+    for name, content in {
+        "projects.yaml": {
+            "organisations": [organisation],
+            "projects": [{"id": 187520, "name": "Small", "organisation": 1}],
+        },
+        "lake.yaml": {"uri": f"s3://{bucket}/lake", "connection": "sluice_lake", "region": "us-east-1"},
+        "imports/small.yaml": source,
+        "converters/small.json": converter,
+    }.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content) if name.endswith("json") else yaml.safe_dump(content))
+    monkeypatch.setenv("SLUICE_CONFIG", str(folder))
+    return folder
+
+
+@pytest.fixture
+def dag(config: Path, airflow_db: str, airflow_connections: dict[str, str]) -> Iterator[Any]:
+    from airflow import settings
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=DAGS / "import_s3.py", bundle_path=DAGS, bundle_name="dags-folder")
+    assert bag.import_errors == {}
+    assert list(bag.dags) == ["import_s3__small"]
+    yield bag.dags["import_s3__small"]
+    # The database server may end before this process does.
+    settings.Session.remove()
+
+
+def put(s3: S3Client, bucket: str, name: str, text: str) -> None:
+    s3.put_object(Bucket=bucket, Key=f"in/{name}", Body=gzip.compress(text.encode()))
+
+
+def states(run: Any) -> dict[str, str]:
+    return {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in run.get_task_instances()}
+
+
+def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Client, bucket: str) -> None:
+    from sluice_airflow.hooks.sluice import SluiceHook
+
+    put(s3, bucket, "a.csv.gz", "name,user,time\nopen,user-1,1357034400000\nopen,user-2,1357034400000\n")
+    run = dag.test()
+    assert states(run) == {
+        "discover_files[-1]": "success",
+        "convert_files[0]": "success",
+        "load_files[-1]": "success",
+        "report_import[-1]": "success",
+    }
+    [converted] = [ti for ti in run.get_task_instances() if ti.task_id == "convert_files"]
+    assert converted.rendered_map_index == "1 files from in/a.csv.gz"
+    lake = SluiceHook().lake
+    assert lake.events().to_pyarrow_table().num_rows == 2
+    version = lake.events().version()
+
+    again = dag.test()
+    assert states(again) == {
+        "discover_files[-1]": "success",
+        "convert_files[-1]": "skipped",
+        "load_files[-1]": "success",
+        "report_import[-1]": "success",
+    }
+    assert lake.events().version() == version
+
+    put(s3, bucket, "bad.csv.gz", "")
+    put(s3, bucket, "good.csv.gz", "name,user,time\nopen,user-3,1357034400000\n")
+    third = dag.test()
+    assert states(third)["report_import[-1]"] == "failed"
+    assert str(third.state) == "failed"
+    assert lake.events().to_pyarrow_table().num_rows == 3
+    assert str(dag.test().state) == "success"

@@ -1,0 +1,38 @@
+"""The repository's configuration on a bucket of the test's own, and the context of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CONFIG = Path(__file__).resolve().parents[3] / "include" / "config"
+
+
+@pytest.fixture
+def flights_config(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Use the configured flights; call it to change keys of one of the files."""
+    folder = tmp_path / "config"
+    for path in CONFIG.rglob("*"):
+        if path.is_file():
+            target = folder / path.relative_to(CONFIG)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+
+    def change(file: str, **keys: Any) -> None:
+        content = yaml.safe_load((folder / file).read_text()) | keys
+        (folder / file).write_text(yaml.safe_dump(content))
+
+    change("lake.yaml", uri=f"s3://{bucket}/lake")
+    change("imports/flights.yaml", bucket=bucket)
+    monkeypatch.setenv("SLUICE_CONFIG", str(folder))
+    return change
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    """What operators read of Airflow's context."""
+    return {"run_id": "manual__2026-11-21T12:00:00+00:00"}

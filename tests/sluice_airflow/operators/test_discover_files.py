@@ -1,0 +1,64 @@
+"""DiscoverFilesOperator: batches small enough for an XCom, and refusals that say what to do."""
+
+import json
+
+import pytest
+
+from sluice.errors import SluiceError
+from sluice.imports.errors import ImportAccessError
+from sluice_airflow.hooks.sluice import SluiceHook
+from sluice_airflow.operators.discover_files import DiscoverFilesOperator
+
+pytestmark = pytest.mark.usefixtures("airflow_connections")
+
+
+def discover(context, source="flights"):
+    operator = DiscoverFilesOperator(task_id="discover_files", source=source)
+    operator.render_template_fields(context)
+    return operator.execute(context)
+
+
+def test_it_returns_the_batches_of_new_files(flights_config, context, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="flights/flights-2013-01.csv.gz", Body=b"12345")
+    s3.put_object(Bucket=bucket, Key="flights/flights-2013-02.csv.gz", Body=b"1234567")
+    s3.put_object(Bucket=bucket, Key="flights/other.csv", Body=b"x")
+    [batch] = discover(context)
+    assert (batch["number"], batch["files"], batch["bytes"]) == (0, 2, 12)
+    assert {batch["first"][1], batch["last"][1]} == {
+        "flights/flights-2013-01.csv.gz",
+        "flights/flights-2013-02.csv.gz",
+    }
+    assert json.loads(json.dumps(batch)) == batch
+
+
+def test_nothing_new_is_no_batch(flights_config, context):
+    assert discover(context) == []
+
+
+def test_a_source_may_be_templated(flights_config, context):
+    assert discover(context | {"params": {"source": "flights"}}, "{{ params.source }}") == []
+
+
+def test_an_unknown_source_is_named(flights_config, context):
+    with pytest.raises(SluiceError, match="trains"):
+        discover(context, "trains")
+
+
+def test_a_missing_bucket_is_named(flights_config, context):
+    flights_config("imports/flights.yaml", bucket="never-made-bucket")
+    with pytest.raises(ImportAccessError, match="never-made-bucket does not exist"):
+        discover(context)
+
+
+def test_another_accounts_bucket_needs_role_and_external_id(
+    flights_config, context, airflow_connections, monkeypatch
+):
+    flights_config("imports/flights.yaml", account="other")
+    with pytest.raises(SluiceError, match="aws_default lacks role_arn and external_id"):
+        discover(context)
+    connection = json.loads(airflow_connections["AIRFLOW_CONN_AWS_DEFAULT"])
+    connection["extra"] |= {"role_arn": "arn:aws:iam::123456789012:role/reader"}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    with pytest.raises(SluiceError, match="aws_default lacks external_id"):
+        discover(context)
+    assert SluiceHook().config.source("flights").account == "other"
