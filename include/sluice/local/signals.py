@@ -37,4 +37,5 @@ class EndingSignals:
         """Go back to how it was before `catch`."""
         while self._before:
             number, handler = self._before.popitem()
-            signal.signal(number, handler)
+            # None: it was set by something other than Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 import uuid
@@ -24,7 +25,8 @@ from sluice.local.airflow_settings import (
     server_settings,
 )
 from sluice.local.environment import clean_environment
-from sluice.local.files import made_once
+from sluice.local.errors import AlreadyRunningError
+from sluice.local.files import made_once, write_private
 from sluice.local.lock import DataDirLock
 from sluice.local.moto import Moto
 from sluice.local.pids import end_leftovers
@@ -75,6 +77,7 @@ class LocalStack:
         self._ui_port_wanted = ui_port
         self._port = ui_port
         self._running: list[Service] = []
+        self.environment_file = self.data_dir / "environment"
         self._lock = DataDirLock(self.data_dir)
         self._signals = EndingSignals()
 
@@ -109,6 +112,8 @@ class LocalStack:
 
     def start(self) -> Self:
         """Start everything and wait until it is healthy; on failure nothing is left running."""
+        if self._running:
+            raise AlreadyRunningError(f"Sluice already runs in {self.data_dir}, started by this very program")
         self._signals.catch()
         try:
             self._acquire()
@@ -129,6 +134,8 @@ class LocalStack:
                 service.ask_to_stop()
             for service in group:
                 service.stop()
+        if self._running:
+            self.environment_file.unlink(missing_ok=True)
         self._running.clear()
         self.airflow.clear()
         self._lock.release()
@@ -164,6 +171,7 @@ class LocalStack:
         self.postgres.wait_ready()
         databases = [self.postgres.create_database(name) for name in ("airflow", "sluice")]
         self.settings = self._settings(databases[0])
+        self._write_environment()
         # It needs PostgreSQL alone, so it runs while S3 comes up.
         migration = Migration(self.data_dir, self.settings)
         if self.with_airflow:
@@ -193,6 +201,11 @@ class LocalStack:
     def _spawn(self, service: Service) -> None:
         self._running.append(service)
         service.spawn()
+
+    def _write_environment(self) -> None:
+        """Let other terminals take over the settings: `. .sluice/environment`."""
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.settings.items()]
+        write_private(self.environment_file, "".join(lines))
 
     def _settings(self, database_url: str) -> dict[str, str]:
         return {

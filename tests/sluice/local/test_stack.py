@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,24 @@ def test_the_environment_names_each_service_once(tmp_path: Path, monkeypatch: py
         assert environment["SLUICE_CONFIG"] == str(tmp_path / "conf")
         assert "AWS_PROFILE" not in environment
         assert stack.s3.secret_key not in repr(stack.s3)
+
+
+def test_another_terminal_can_take_over_the_settings(tmp_path: Path) -> None:
+    show = "import json, os; print(json.dumps(dict(os.environ)))"
+    with LocalStack(tmp_path, with_airflow=False) as stack:
+        file = tmp_path / "environment"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        command = ["/bin/sh", "-c", f'. "{file}"; exec "{sys.executable}" -c "{show}"']
+        seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        assert {key: seen.get(key) for key in stack.settings} == stack.settings
+    assert not file.exists()
+
+
+def test_a_second_start_of_the_same_stack_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    with LocalStack(tmp_path, with_airflow=False) as stack:
+        with pytest.raises(AlreadyRunningError, match="started by this very program"):
+            stack.start()
+        stack.s3.client().list_buckets()
 
 
 def test_a_second_stack_is_refused_and_the_first_one_lives_on(tmp_path: Path) -> None:
