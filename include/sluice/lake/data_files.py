@@ -71,7 +71,8 @@ def _write_partition(
     filesystem: pafs.FileSystem, partition: dict[str, str], batches: Iterator[pa.RecordBatch]
 ) -> Iterator[AddAction]:
     folder = "/".join(f"{name}={quote(value, safe='')}" for name, value in partition.items())
-    filesystem.create_dir(folder, recursive=True)
+    if _has_folders(filesystem):
+        filesystem.create_dir(folder, recursive=True)
     groups = _row_groups(batches)
     first = next(groups, None)
     while first is not None:
@@ -86,15 +87,24 @@ def _write_partition(
                 writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
                 statistics.add(group)
                 group = next(groups, None)
+            writer.close()
+            size = stream.tell()
         first = group
         yield AddAction(
             path=path,
-            size=filesystem.get_file_info(path).size,
+            size=size,
             partition_values=partition,
             modification_time=int(time.time() * 1000),
             data_change=True,
             stats=statistics.to_json(),
         )
+
+
+def _has_folders(filesystem: pafs.FileSystem) -> bool:
+    """Whether a folder must be made before a file in it: not on S3, where it would cost a request."""
+    while isinstance(filesystem, pafs.SubTreeFileSystem):
+        filesystem = filesystem.base_fs
+    return isinstance(filesystem, pafs.LocalFileSystem)
 
 
 def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

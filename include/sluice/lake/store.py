@@ -103,8 +103,8 @@ class Lake:
             region=options.get("AWS_REGION"),
             endpoint_override=endpoint.netloc or None,
             scheme=endpoint.scheme or "https",
-            # A retried upload of the same bytes must not fail on a store without this header.
-            check_directory_existence_before_creation=False,
+            # A small object is one PUT instead of the three requests of a multipart upload.
+            allow_delayed_open=True,
         )
         return pafs.SubTreeFileSystem(self.uri.removeprefix("s3://"), s3)
 

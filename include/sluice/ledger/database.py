@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from sluice.ledger.types import utc_now
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "sluice_version"
+# Alembic tells of itself in the log of every task.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 # Any number will do, so long as no other program on the database locks the same.
 _MIGRATION_LOCK = 0x51_01_CE
 
