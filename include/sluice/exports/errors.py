@@ -21,6 +21,10 @@ class WindowError(SluiceError):
     """The run does not say which hour it is to export, or not a whole one."""
 
 
+class LakeRowsError(SluiceError):
+    """The lake's rows do not have the columns that an export needs."""
+
+
 class ContentMismatch(TransientError):
     """The rows that the lake gave for an hour are not those that the ledger records for it."""
 

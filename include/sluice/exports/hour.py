@@ -15,7 +15,7 @@ from typing import Literal
 
 from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket
-from sluice.exports.errors import ForeignHour
+from sluice.exports.errors import ForeignHour, Refused
 from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.keys import whole_hour
 from sluice.exports.plan import HOUR, HourState, HourView, RunKind, Wanted, catch_up, hour_state, look, writes
@@ -30,8 +30,8 @@ from sluice.ledger.registry import record_destination
 log = logging.getLogger(__name__)
 
 # How long, in seconds, an hour stays claimed without a sign of life: time enough to start the publish task
-# on a busy machine, short enough that a dead run's hours are free again before the next hour's run.
-LEASE_SECONDS = 900.0
+# on a busy machine, short enough that the retries of another run outlast a dead one.
+LEASE_SECONDS = 600.0
 
 Action = Literal["staged", "published", "unchanged", "left", "held", "foreign"]
 
@@ -223,8 +223,18 @@ class Exporter:
             return settled
         log.info("Exporting the %s: %s, %s events", id, state.value, f"{content.fingerprint.rows:,}")
         self._keeper.start(claim)
-        staged = self._stager.stage(id.project, id.hour, content, view, self._keeper.beat)
-        exported.stage(self._ledger, claim, staged.to_json())
+        try:
+            staged = self._stager.stage(id.project, id.hour, content, view, self._keeper.beat)
+        except Refused as refusal:
+            raise HourHeld(
+                f"Another writer holds the {id}: it has aborted this run's uploads ({refusal}). This run"
+                " publishes nothing of it; let the other finish and run this one again."
+            ) from refusal
+        try:
+            exported.stage(self._ledger, claim, staged.to_json())
+        except BaseException:
+            self._stager.abandon(staged)
+            raise
         return staged
 
     def _settled(self, id: HourId) -> HourOutcome | None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.errors import SluiceError
+from sluice.exports.errors import LakeRowsError
 from sluice.lake.schema import EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
 
 Dialect = Literal["observed", "documented"]
@@ -33,10 +33,6 @@ _DICTIONARY_SHARE = 0.5
 
 # One argument of the join: a text that all lines share, or an array with one text per line.
 _Piece = Any
-
-
-class LakeRowsError(SluiceError):
-    """The lake's rows do not have the columns that an export needs."""
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,13 @@ class Stager:
             seconds=time.monotonic() - started,
         )
 
+    def abandon(self, staged: StagedHour) -> None:
+        """Abort the uploads of an hour that will not be published."""
+        opened = [(file.key, file.upload_id) for file in staged.files]
+        if staged.marker is not None and staged.marker.upload_id is not None:
+            opened.append((staged.marker.key, staged.marker.upload_id))
+        self._abort(opened)
+
     def _files(
         self,
         project: int,

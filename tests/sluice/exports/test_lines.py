@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.exports import lines as lines_module
-from sluice.exports.lines import LakeRowsError, LineEncoder, export_keys
+from sluice.exports.errors import LakeRowsError
+from sluice.exports.lines import LineEncoder, export_keys
 from sluice.lake.schema import EVENTS, EXPORT_FIELDS, EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
 
 # Column groups repeat the types; a row is drawn from few distinct values or from any.

@@ -1,0 +1,91 @@
+"""### Hourly export to S3
+
+Writes every hour of `server_upload_time` (UTC) of the destination's projects to its bucket, as gzip JSON
+lines and a marker: `{prefix}/{project}/{project}_{yyyy-MM-dd}_{H}#{n}.json.gz`, then
+`{project}_{yyyy-MM-dd}_{H}_complete`. If the marker is there, the hour is whole; an hour without events has
+only the marker.
+
+**When.** At minute 0, for the hour that has just ended: events never change hours afterwards, so there is
+nothing to wait for. A run also exports, oldest first, the hours of the last `catch_up_hours` that are not
+exported yet, so an outage heals itself.
+
+**Backfill.** Trigger > Backfill, or `airflow backfill create --dag-id export_hourly__<id> --from-date
+2013-01-02T00:00:00Z --to-date 2013-01-02T23:00:00Z`. Both dates are data hours, and `to` is inclusive: 13:00
+exports 13:00 to 14:00. Use "All runs" (`--reprocess-behavior completed`) to look at hours that ran before:
+an hour that is provably unchanged is left alone, any other is replaced whole. A manual run takes the params
+`from` and `to` (hours or dates, both inclusive).
+
+**If it fails.** `export_events`: an access error names the missing permission; give it, and clear the task.
+`publish_hour`: clear it; it goes on where it was. "Another writer holds this hour" needs nothing: a run that
+is alive finishes the hour, and a dead one loses it after ten minutes. "does not know" (a foreign marker):
+somebody else exports to the same place; see docs/export.md before replacing their hour by a backfill.
+
+**Switched off** (`enabled: false`): scheduled runs are skipped, backfills and manual runs work on.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+
+from sluice.config import load_config
+from sluice_airflow.operators.export_events import ExportEventsOperator
+from sluice_airflow.operators.publish_hour import PublishHourOperator
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception="sluice.exports.errors.ExportAccessError",
+            action=RetryAction.RETRY,
+            reason="A new bucket policy takes minutes to be in force everywhere.",
+        ),
+        RetryRule(
+            exception="sluice.errors.TransientError",
+            action=RetryAction.RETRY,
+            reason="The store, the ledger or another writer of the hour was busy.",
+        ),
+        RetryRule(
+            exception="sluice.errors.SluiceError",
+            action=RetryAction.FAIL,
+            reason="A person has to change something first; the message says what.",
+        ),
+    ]
+)
+
+for destination in load_config().exports:
+    with DAG(
+        dag_id=destination.dag_id,
+        dag_display_name=f"Export: {destination.name}",
+        description=destination.description or f"Hourly export to s3://{destination.bucket}",
+        doc_md=__doc__,
+        # The only timetable whose backfill dates are the data hours.
+        schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
+        # Before any event: the schedule's first hour is the destination's `start`, not this.
+        start_date=datetime(2000, 1, 1, tzinfo=UTC),
+        # Each run catches up by itself, from the ledger.
+        catchup=False,
+        # A long hour must not hold up the next one; a third at once would only compete with them.
+        max_active_runs=2,
+        tags=["export", "hourly"],
+        params={
+            name: Param(
+                None,
+                type=["null", "string"],
+                description=f"{text} hour (2013-01-02T12) or date (2013-01-02), UTC, inclusive;"
+                " only for manual runs.",
+            )
+            for name, text in (("from", "First"), ("to", "Last"))
+        },
+        default_args={
+            "owner": destination.owner,
+            # Three tries more, after 2, 4 and 8 minutes: longer than a dead writer keeps an hour.
+            "retries": 3,
+            "retry_delay": timedelta(minutes=2),
+            "retry_exponential_backoff": 2.0,
+            "max_retry_delay": timedelta(minutes=30),
+            "retry_policy": RETRY_POLICY,
+        },
+    ):
+        export_events = ExportEventsOperator(task_id="export_events", destination=destination.id)
+        publish_hour = PublishHourOperator(task_id="publish_hour", destination=destination.id)
+
+        export_events >> publish_hour

@@ -1,0 +1,119 @@
+"""What the tasks of an export share: which hours a run is for, and the exporter that does them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from sluice_airflow.hooks.sluice import SluiceHook
+
+if TYPE_CHECKING:
+    from sluice.exports.hour import Exporter, HourOutcome
+
+HOUR = timedelta(hours=1)
+
+# Whatever is neither of these was started on purpose, and says itself which hours it wants.
+_KINDS = {"scheduled": "scheduled", "backfill": "backfill"}
+
+
+def hours_of(context: Mapping[str, Any]) -> list[datetime]:
+    """Return the hours that a run exports: those of its data interval, or of the params `from` and `to`.
+
+    A manual run's params win over the interval that Airflow makes up for it; both ends are inclusive, and a
+    date is the whole day (decisions E-12). Raises AirflowFailException if neither says whole hours.
+    """
+    asked = context.get("params") or {}
+    if _kind(context) == "manual" and asked.get("from"):
+        first, _ = _bounds(asked["from"], "from")
+        _, end = _bounds(asked.get("to") or asked["from"], "to")
+    elif context.get("data_interval_start") is not None:
+        first, end = context["data_interval_start"], context["data_interval_end"]
+    else:
+        raise AirflowFailException(
+            "This run has no data interval, so it does not say which hour to export: trigger it with the"
+            ' params `from` and `to` (hours or dates, UTC, both inclusive), for example {"from":'
+            ' "2013-01-02T12", "to": "2013-01-02T14"}, or use a backfill.'
+        )
+    # Airflow gives pendulum's times, whose differences do not divide by a timedelta.
+    first, end = (datetime.fromtimestamp(moment.timestamp(), UTC) for moment in (first, end))
+    if first >= end or _within_an_hour(first) or _within_an_hour(end):
+        raise AirflowFailException(
+            f"Exports go by whole hours of UTC, and {first:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} is"
+            " not one or more of them: check `from` and `to`, and that the DAG's timetable is hourly."
+        )
+    return [first + n * HOUR for n in range((end - first) // HOUR)]
+
+
+def exporter_of(context: Mapping[str, Any], destination: str) -> Exporter:
+    """Build the exporter of a destination that works as this run.
+
+    Raises AirflowSkipException in a scheduled run of a destination that is switched off.
+    """
+    from sluice.exports.bucket import Bucket
+    from sluice.exports.hour import Exporter, Run
+
+    hook = SluiceHook()
+    config = hook.config.export(destination)
+    kind: Any = _kind(context)
+    if kind == "scheduled" and not config.enabled:
+        raise AirflowSkipException(
+            f"The destination {destination} is switched off (enabled: false in {config.source_file});"
+            " backfills and manual runs work on."
+        )
+    dag_run = context["dag_run"]
+    client = hook.store(config.connection, config.region).client()
+    return Exporter(
+        config,
+        lake=hook.lake,
+        ledger=hook.ledger,
+        bucket=Bucket(client, config.bucket, config.prefix),
+        run=Run(f"{dag_run.dag_id}/{dag_run.run_id}", kind),
+    )
+
+
+def summary(outcomes: Iterable[HourOutcome]) -> dict[str, int]:
+    """Count what became of a run's hours: small enough for an XCom, plain enough to read there.
+
+    `rows`, `bytes` (compressed) and `files` are those that the run wrote or will publish.
+    """
+    outcomes = list(outcomes)
+    written = [outcome for outcome in outcomes if outcome.action in ("staged", "published")]
+    return {
+        "hours": len(written),
+        "rows": sum(outcome.rows for outcome in written),
+        "bytes": sum(outcome.bytes for outcome in written),
+        "files": sum(outcome.files for outcome in written),
+        **{
+            action: sum(outcome.action == action for outcome in outcomes)
+            for action in ("unchanged", "left", "held", "foreign")
+        },
+    }
+
+
+def _kind(context: Mapping[str, Any]) -> str:
+    run_type = context["dag_run"].run_type
+    return _KINDS.get(str(getattr(run_type, "value", run_type)), "manual")
+
+
+def _bounds(value: Any, name: str) -> tuple[datetime, datetime]:
+    """Return the start and the end of the hour or day that a param names."""
+    text = str(value).strip()
+    try:
+        if len(text) == len("2013-01-02"):
+            midnight = datetime.combine(date.fromisoformat(text), time(), UTC)
+            return midnight, midnight + timedelta(days=1)
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise AirflowFailException(
+            f"The param `{name}` is {text!r}, which is neither an hour nor a date: write 2013-01-02T12 or"
+            " 2013-01-02 (UTC)."
+        ) from error
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment, moment + HOUR
+
+
+def _within_an_hour(moment: datetime) -> bool:
+    return bool(moment.minute or moment.second or moment.microsecond)
