@@ -28,6 +28,7 @@ BY_NAME: Final[dict[str, Operator]] = {
 }
 """Operators by name and alias."""
 
+_NAMES: Final = " ".join(operator.name for operator in OPERATORS)
 _SOURCE_KINDS: Final = {Kind.SOURCE, Kind.BOOLEAN_SOURCE, Kind.INTEGER_SOURCE}
 _ALLOWED_SOURCES: Final = 'a string (a field), a list ["operator", …] or an object'
 
@@ -45,7 +46,7 @@ class Usage:
 
 
 class TooLarge(Exception):
-    """The configuration exceeds a stated limit; nothing more is read."""
+    """The configuration exceeds a stated limit; nothing more of it is read."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -127,7 +128,7 @@ class Compiler:
             self.problem(
                 f"{pointer}/0",
                 name[:100],
-                f"unknown operator{suggestion(name, BY_NAME) or '; see the reference'}",
+                f"unknown operator{suggestion(name, BY_NAME) or f'; allowed are {_NAMES}'}",
             )
             self.blind(arguments, pointer, depth, at_row)
             return no_value
@@ -148,17 +149,11 @@ class Compiler:
             self.blind(arguments, pointer, depth, at_row)
             return no_value
         before = len(self.problems)
-        compiled = [
-            self.argument(
-                kind,
-                argument,
-                f"{pointer}/{index}",
-                name,
-                depth,
-                at_row and not (operator.name == "path" and index > 1),
-            )
-            for index, (kind, argument) in enumerate(zip(kinds, arguments, strict=True), start=1)
-        ]
+        compiled = []
+        for index, (kind, argument) in enumerate(zip(kinds, arguments, strict=True), start=1):
+            # Only the first step of a path is evaluated on the row.
+            here = at_row and not (operator.name == "path" and index > 1)
+            compiled.append(self.argument(kind, argument, f"{pointer}/{index}", name, depth, here))
         if len(self.problems) > before:
             return no_value
         try:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,7 +41,7 @@ def evaluate(source: Json, element: Json, *, clock_ms: int | None = None) -> Jso
     """
     compiler = Compiler()
     compiled: Source = no_value
-    with contextlib.suppress(TooLarge):
+    with _stopping_at_limits(compiler):
         compiled = compiler.source(source, "")
     if compiler.problems:
         raise ConfigError(compiler.problems)
@@ -54,6 +54,17 @@ def evaluate(source: Json, element: Json, *, clock_ms: int | None = None) -> Jso
     if (reason := fault(value)) is not None:
         raise RowError("", reason)
     return value
+
+
+@contextlib.contextmanager
+def _stopping_at_limits(compiler: Compiler) -> Iterator[None]:
+    """Compile until a stated limit; a caller that is deep in the stack already leaves less room than that."""
+    try:
+        yield
+    except TooLarge:
+        pass
+    except RecursionError:
+        compiler.problem("", "", "sources are nested too deeply to be compiled here")
 
 
 class Converter:
@@ -101,7 +112,7 @@ class Converter:
         inner = config.get("converterConfig")
         if isinstance(inner, dict) and "convertToAmplitudeFunc" in inner:
             description = inner["convertToAmplitudeFunc"]
-            with contextlib.suppress(TooLarge):
+            with _stopping_at_limits(compiler):
                 if isinstance(description, dict):
                     fields = compiler.members(description, MAPPING_POINTER)
                 else:

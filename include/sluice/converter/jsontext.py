@@ -35,7 +35,8 @@ def _finite_float(text: str) -> float:
 def parse(text: str) -> Json:
     """Parse JSON text exactly: integers keep all their digits (up to 4,300), later duplicate keys win.
 
-    Raises `BrokenJson` for text that is not JSON or nests deeper than about 1,000 levels, and `RowError` for
+    Raises `BrokenJson` for text that is not JSON or nests deeper than about 1,000
+    levels, and `RowError` for
     a number that overflows a double (issue 3: an overflow to infinity is a row error, never an infinity).
     """
     if not _LONG_NUMBER.search(text):
@@ -47,7 +48,7 @@ def parse(text: str) -> Json:
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
     except RecursionError:
-        raise BrokenJson(f"nested deeper than {MAX_NESTING:,} levels") from None
+        raise BrokenJson("nested too deeply") from None
     except ValueError as error:
         raise BrokenJson(str(error)) from None
 

@@ -11,8 +11,8 @@ MAX_SOURCES: Final = 100_000
 MAX_SOURCE_DEPTH: Final = 200
 """Source descriptions nested in each other; each level is one Python frame when a row is evaluated."""
 
-MAX_NESTING: Final = 1_000
-"""Levels of objects and lists in a value; orjson reads 1,024."""
+MAX_NESTING: Final = 200
+"""Levels of objects and lists in a value; orjson reads 1,024 and writes 254, Amplitude takes 40."""
 
 MAX_DIGITS: Final = 4_000
 """Digits of a number that takes part in arithmetic, and of its result."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sluice.converter.compiler import OPERATORS
+from sluice.converter.compiler import BY_NAME, OPERATORS
 from sluice.converter.config import CONVERTER_KEYS, TOP_KEYS, VALIDATOR_KEYS, Key
 from sluice.converter.fields import EVENT_KEYS
 from sluice.converter.grammar import Kind, Operator
@@ -24,12 +24,16 @@ _KINDS: dict[Kind, dict[str, Any]] = {
 }
 
 
-def _operator(operator: Operator) -> dict[str, Any]:
+def _named(operator: Operator) -> dict[str, Any]:
     names = [operator.name, *operator.aliases]
+    return {"type": "array", "prefixItems": [{"enum": names}], "minItems": 1}
+
+
+def _operator(operator: Operator) -> dict[str, Any]:
     schema: dict[str, Any] = {
         "description": f"{operator.signature}: {operator.summary} {operator.rules}".strip(),
         "type": "array",
-        "prefixItems": [{"enum": names}, *(_KINDS[kind] for kind in operator.arguments)],
+        "prefixItems": [{}, *(_KINDS[kind] for kind in operator.arguments)],
         "minItems": 1 + len(operator.arguments),
     }
     if not operator.repeated:
@@ -52,15 +56,10 @@ def _object(keys: tuple[Key, ...]) -> dict[str, Any]:
 
 def json_schema() -> dict[str, Any]:
     """Give the JSON Schema (2020-12) of a whole configuration."""
-    mapping = {
-        "type": "object",
-        "properties": dict.fromkeys(sorted(EVENT_KEYS), _SOURCE),
-        "additionalProperties": _SOURCE,
-    }
     converter = _object(CONVERTER_KEYS)
-    converter["properties"]["convertToAmplitudeFunc"] = {
-        "description": next(key.meaning for key in CONVERTER_KEYS if key.name == "convertToAmplitudeFunc"),
-        "anyOf": [mapping, _SOURCE],
+    # The names of the fields are for completion; $ref says what each value is.
+    converter["properties"]["convertToAmplitudeFunc"]["properties"] = {
+        name: {} for name in sorted(EVENT_KEYS)
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -72,10 +71,14 @@ def json_schema() -> dict[str, Any]:
             "source": {
                 "description": "A field of the row, a list operator, or an object of target keys and "
                 "sources.",
-                "anyOf": [
-                    {"type": "string"},
-                    {"type": "object", "additionalProperties": _SOURCE},
-                    *({"$ref": f"#/$defs/{operator.name}"} for operator in OPERATORS),
+                "type": ["string", "array", "object"],
+                "additionalProperties": _SOURCE,
+                "prefixItems": [{"enum": sorted(BY_NAME)}],
+                "minItems": 1,
+                # Only the operator that is named is looked at: alternatives would all be tried, at each level.
+                "allOf": [
+                    {"if": _named(operator), "then": {"$ref": f"#/$defs/{operator.name}"}}
+                    for operator in OPERATORS
                 ],
             },
             **{operator.name: _operator(operator) for operator in OPERATORS},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
+import marshal
 from typing import Any, Final
 
 from sluice.converter import decimals
-from sluice.converter.grammar import Example, Kind, Operator
+from sluice.converter.grammar import Example, Kind, Operator, Refusal
 from sluice.converter.jsontext import BrokenJson, parse
 from sluice.converter.limits import MAX_NESTING, MAX_TEXT
 from sluice.converter.logic import truth
@@ -67,7 +67,11 @@ def build_any(*sources: Source) -> Source:
 def build_value(literal: Json) -> Source:
     """Compile a literal; a container is copied for each row, so that an event may be changed."""
     if isinstance(literal, (dict, list)):
-        return lambda element, clock: copy.deepcopy(literal)
+        try:
+            copied = marshal.dumps(literal)
+        except ValueError:
+            raise Refusal(1, "holds Python objects that are no JSON") from None
+        return lambda element, clock: marshal.loads(copied)
     return lambda element, clock: literal
 
 

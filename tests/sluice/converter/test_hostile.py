@@ -1,7 +1,9 @@
 """Input that wants to hurt: the right answer or a typed error, in bounded time and memory."""
 
 import json
+import sys
 
+import orjson
 import pytest
 
 from sluice.converter import ConfigError, Converter, NoValue, RowError, evaluate
@@ -33,7 +35,7 @@ def test_a_value_nested_100_000_levels_is_a_row_error(source, container):
         with pytest.raises(NoValue):
             evaluate(source, {"v": value})
         return
-    with pytest.raises(RowError, match="nested deeper than 1,000 levels"):
+    with pytest.raises(RowError, match=f"nested deeper than {MAX_NESTING} levels"):
         evaluate(source, {"v": value})
 
 
@@ -46,9 +48,12 @@ def test_deep_values_compare_without_recursion(container):
 
 
 def test_nesting_up_to_the_limit_is_kept():
-    value = nested(MAX_NESTING - 1)
+    value = nested(MAX_NESTING)
     assert evaluate("v", {"v": value}) is value
-    assert evaluate(["parse_json_element", "v"], {"v": "[" * 1000 + "]" * 1000}) is not None
+    assert evaluate(["value", value], {}) == value
+    event = converter({"event_properties": ["value", value]}).convert({})
+    assert orjson.loads(orjson.dumps([event])) == [event]
+    assert evaluate(["parse_json_element", "v"], {"v": "[" * MAX_NESTING + "]" * MAX_NESTING}) is not None
     with pytest.raises(NoValue):
         evaluate(["parse_json_element", "v"], {"v": "[" * DEEP + "]" * DEEP})
 
@@ -69,6 +74,18 @@ def test_a_configuration_nested_too_deeply_is_refused(wrap, levels):
         evaluate(source, {})
     with pytest.raises(ConfigError, match=f"deeper than {MAX_SOURCE_DEPTH} levels"):
         converter(source)
+
+
+def test_a_caller_deep_in_the_stack_gets_a_typed_error():
+    source = "a"
+    for _ in range(MAX_SOURCE_DEPTH - 1):
+        source = ["not", source]
+
+    def call_from(depth):
+        return call_from(depth - 1) if depth else evaluate(source, {"a": True})
+
+    with pytest.raises(ConfigError, match="too deeply"):
+        call_from(sys.getrecursionlimit() - 300)
 
 
 def test_sources_nested_up_to_the_limit_are_evaluated():
