@@ -95,15 +95,14 @@ def convert_file(
     )
     pipeline = RowPipeline(converter, RowNames(source.id, file.bucket, file.key), times)
     writer = StagingWriter(run.lake.filesystem(), run_folder(source.id, run.run), times)
-    progress = _Progress(run, file, holder)
-    blocks = progress.count(read_blocks(client, file.bucket, file.key, file.etag))
+    progress = _Progress(run, file, holder, pipeline.tally)
+    blocks = progress.watch(read_blocks(client, file.bucket, file.key, file.etag))
     paths: tuple[str | None, str | None] = (None, None)
     try:
         with writer, _quiet_gc():
             reader = reader_for(decompress(blocks, converter.config.compression), converter)
             for row in pipeline(reader):
-                if writer.add(row):
-                    progress.tick(pipeline.tally)
+                writer.add(row)
             failed = _over_budget(source.error_budget, pipeline.tally, reader)
             paths = writer.close(events=failed is None)
     except FileError as error:
@@ -200,27 +199,28 @@ def _quiet_gc() -> Iterator[None]:
 
 
 class _Progress:
-    """Logs how far a file is, and keeps its claim alive."""
+    """Logs how far a file is, and keeps its claim alive, once a block at most."""
 
-    def __init__(self, run: ImportRun, file: SourceFile, holder: str) -> None:
-        self._run, self._file, self._holder = run, file, holder
+    def __init__(self, run: ImportRun, file: SourceFile, holder: str, tally: Tally) -> None:
+        self._run, self._file, self._holder, self._tally = run, file, holder, tally
         self._bytes = 0
         self._began = self._renewed = self._logged = time.monotonic()
 
-    def count(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    def watch(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for block in blocks:
             self._bytes += len(block)
             yield block
+            self._tick()
 
-    def tick(self, tally: Tally) -> None:
+    def _tick(self) -> None:
         moment = time.monotonic()
         if moment - self._logged >= _LOG_SECONDS:
             self._logged = moment
             log.info(
                 "s3://%s/%s: %s rows, %.0f %% of %s bytes, %s rows/s",
-                self._file.bucket, self._file.key, f"{tally.read:,}",
+                self._file.bucket, self._file.key, f"{self._tally.read:,}",
                 100 * self._bytes / max(self._file.size, 1), f"{self._file.size:,}",
-                f"{tally.read / (moment - self._began):,.0f}",
+                f"{self._tally.read / (moment - self._began):,.0f}",
             )  # fmt: skip
         if moment - self._renewed >= _RENEW_SECONDS:
             self._renewed = moment

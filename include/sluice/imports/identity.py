@@ -39,6 +39,7 @@ _ZERO_ID = "0" * 32
 _HALVES = Struct(">qq").unpack
 
 
+@lru_cache(maxsize=1 << 14)
 def id_fault(value: str) -> str | None:
     """Say why a user or device id is no id, or None if it is one (decisions I-13)."""
     trimmed = value.strip()

@@ -11,6 +11,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionClosedError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ReadTimeoutError,
@@ -32,6 +33,7 @@ _BREAKS = 5
 _BROKEN_DOWNLOAD = (
     BotoConnectionError,
     ConnectionClosedError,
+    IncompleteReadError,
     ReadTimeoutError,
     ResponseStreamingError,
     HTTPError,

@@ -64,8 +64,8 @@ class StagingWriter:
             self._events.discard()
             self._rejects.discard()
 
-    def add(self, row: Cells | Reject) -> bool:
-        """Take one row; True if that ended a batch."""
+    def add(self, row: Cells | Reject) -> None:
+        """Take one row."""
         if isinstance(row, list):
             self._rows.append(row)
             self._chars += property_chars(row) + _ROW_CHARS
@@ -74,8 +74,6 @@ class StagingWriter:
             self._chars += len(row.raw) + _ROW_CHARS
         if len(self._rows) >= BATCH_ROWS or len(self._refused) >= BATCH_ROWS or self._chars >= BATCH_CHARS:
             self._flush()
-            return True
-        return False
 
     def close(self, *, events: bool = True) -> tuple[str | None, str | None]:
         """Finish both files; return their paths. `events=False` throws the events away."""
