@@ -90,7 +90,7 @@ class Compiler:
                 self.usage.fields[description] = None
             return structure.basic_path(description)
         if isinstance(description, dict):
-            return structure.build_object(self.members(description, pointer, depth, at_row=at_row))
+            return structure.build_object(self.members(description, pointer, depth, at_row=at_row).items())
         if isinstance(description, list):
             return self.operator(description, pointer, depth, at_row)
         scalar = description is None or isinstance(description, (bool, int, float))

@@ -98,7 +98,7 @@ class Converter:
         if fields is not None:
             others = dict(fields)
             self._flag = None if config.ignore_flag is None else others.pop(config.ignore_flag, None)
-            self._fields = fields_of(others)
+            self._fields = fields_of(others.items())
 
     @classmethod
     def from_config(cls, config: Json) -> Self:

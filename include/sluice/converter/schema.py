@@ -75,7 +75,7 @@ def json_schema() -> dict[str, Any]:
                 "additionalProperties": _SOURCE,
                 "prefixItems": [{"enum": sorted(BY_NAME)}],
                 "minItems": 1,
-                # Only the operator that is named is looked at: alternatives would all be tried, at each level.
+                # Only the operator that is named is looked at: trying alternatives would take too much time.
                 "allOf": [
                     {"if": _named(operator), "then": {"$ref": f"#/$defs/{operator.name}"}}
                     for operator in OPERATORS

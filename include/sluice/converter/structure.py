@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sluice.converter import decimals
@@ -77,10 +78,10 @@ def build_value(literal: Json) -> Source:
 
 def build_dict(*arguments: Any) -> Source:
     """Compile `dict`: a key whose source has no value is left out, null is kept (decisions D-04)."""
-    return build_object(dict(zip(arguments[::2], arguments[1::2], strict=True)))
+    return build_object(zip(arguments[::2], arguments[1::2], strict=True))
 
 
-def build_object(members: dict[str, Source]) -> Source:
+def build_object(members: Iterable[tuple[str, Source]]) -> Source:
     """Compile an object of keys and sources."""
     fields = fields_of(members)
 
@@ -96,12 +97,12 @@ def build_object(members: dict[str, Source]) -> Source:
     return build
 
 
-def fields_of(members: dict[str, Source]) -> list[tuple[str, str | None, Source]]:
+def fields_of(members: Iterable[tuple[str, Source]]) -> list[tuple[str, str | None, Source]]:
     """List (name, key, source) of an object's members.
 
     `key` is set for a basic path: the loop over the members looks it up itself, which spares most calls.
     """
-    return [(name, getattr(source, "key", None), source) for name, source in members.items()]
+    return [(name, getattr(source, "key", None), source) for name, source in members]
 
 
 def build_array(*sources: Source) -> Source:

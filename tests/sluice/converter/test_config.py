@@ -5,6 +5,8 @@ mapping.
 import copy
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -277,6 +279,11 @@ def test_usage_names_the_fields_of_the_row_only():
     assert usage.operators == {"path": 2, "lowercase": 1, "any": 1, "exclude_keys": 1}
 
 
+def test_a_key_that_a_dict_names_twice_takes_the_last_value():
+    assert evaluate(["dict", "a", "x", "a", "y"], {"x": 1, "y": 2}) == {"a": 2}
+    assert evaluate(["dict", "a", "x", "a", "y"], {"x": 1}) == {"a": 1}
+
+
 def test_python_values_that_are_no_json_are_refused():
     for literal in ({1: 2}, (1,), {"a": {3}}, b"x"):
         with pytest.raises(ConfigError):
@@ -338,3 +345,15 @@ def test_an_exported_line_comes_back_as_the_same_event():
     assert converter.convert({**EXPORT_LINE, "user_id": ""}).get("user_id") is None
     assert converter.matches("187520/187520_2020-01-25_17#0.json.gz")
     assert not converter.matches("187520/187520_2020-01-25_17_complete")
+
+
+def test_the_library_imports_nothing_heavy():
+    code = "import sys, sluice.converter; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "sluice.converter.compiler" in loaded
+    heavy = {"airflow", "pandas", "pyarrow", "boto3", "numpy", "duckdb", "pydantic"}
+    assert heavy.isdisjoint(loaded)
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("sluice.")}
+    assert rooms == {"converter", "errors"}
