@@ -1,9 +1,9 @@
-"""### Hourly export to S3
+"""Exports every hour of the events to an S3 bucket.
 
-Writes every hour of `server_upload_time` (UTC) of the destination's projects to its bucket, as gzip JSON
-lines and a marker: `{prefix}/{project}/{project}_{yyyy-MM-dd}_{H}#{n}.json.gz`, then
-`{project}_{yyyy-MM-dd}_{H}_complete`. If the marker is there, the hour is whole; an hour without events has
-only the marker.
+One DAG per file in `include/config/exports/`. It writes every hour of `server_upload_time` (UTC) of the
+destination's projects to its bucket, as gzip JSON lines and a marker:
+`{prefix}/{project}/{project}_{yyyy-MM-dd}_{H}#{n}.json.gz`, then `{project}_{yyyy-MM-dd}_{H}_complete`. If
+the marker is there, the hour is whole; an hour without events has only the marker.
 
 **When.** At minute 0, for the hour that has just ended: events never change hours afterwards, so there is
 nothing to wait for. A run also exports, oldest first, the hours of the last `catch_up_hours` that are not
@@ -23,11 +23,13 @@ somebody else exports to the same place; see docs/export.md before replacing the
 **Switched off** (`enabled: false`): scheduled runs are skipped, backfills and manual runs work on.
 """
 
+from __future__ import annotations
+
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 
-from sluice.config import load_config
+from sluice.config import ExportConfig, load_config
 from sluice_airflow.operators.export_events import ExportEventsOperator
 from sluice_airflow.operators.publish_hour import PublishHourOperator
 
@@ -51,13 +53,16 @@ RETRY_POLICY = ExceptionRetryPolicy(
     ]
 )
 
-for destination in load_config().exports:
+
+def export_dag(destination: ExportConfig) -> DAG:
+    """Build the DAG of one destination."""
     with DAG(
         dag_id=destination.dag_id,
-        dag_display_name=f"Export: {destination.name}",
-        description=destination.description or f"Hourly export to s3://{destination.bucket}",
+        dag_display_name=f"Export {destination.name}",
+        description=destination.description or destination.name,
         doc_md=__doc__,
-        # The only timetable whose backfill dates are the data hours.
+        # The only timetable whose backfill dates are the data hours. It stays when the destination is
+        # switched off: Airflow backfills periodic DAGs only.
         schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
         # Before any event: the schedule's first hour is the destination's `start`, not this.
         start_date=datetime(2000, 1, 1, tzinfo=UTC),
@@ -65,15 +70,15 @@ for destination in load_config().exports:
         catchup=False,
         # A long hour must not hold up the next one; a third at once would only compete with them.
         max_active_runs=2,
-        tags=["export", "hourly"],
+        tags=["sluice", "export", *(f"project:{project}" for project in destination.projects)],
         params={
             name: Param(
                 None,
                 type=["null", "string"],
-                description=f"{text} hour (2013-01-02T12) or date (2013-01-02), UTC, inclusive;"
-                " only for manual runs.",
+                description=f"{which} hour (2013-01-02T12) or date (2013-01-02), UTC, inclusive:"
+                " for manual runs.",
             )
-            for name, text in (("from", "First"), ("to", "Last"))
+            for name, which in (("from", "First"), ("to", "Last"))
         },
         default_args={
             "owner": destination.owner,
@@ -84,8 +89,13 @@ for destination in load_config().exports:
             "max_retry_delay": timedelta(minutes=30),
             "retry_policy": RETRY_POLICY,
         },
-    ):
+    ) as dag:
         export_events = ExportEventsOperator(task_id="export_events", destination=destination.id)
         publish_hour = PublishHourOperator(task_id="publish_hour", destination=destination.id)
 
         export_events >> publish_hour
+    return dag
+
+
+for destination in load_config().exports:
+    globals()[destination.dag_id] = export_dag(destination)
