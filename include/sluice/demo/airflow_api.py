@@ -117,6 +117,21 @@ class AirflowApi:
                 raise SluiceError(f"{len(done)} of {count} runs of {dag_id} finished in {seconds:.0f} s.")
             time.sleep(0.5)
 
+    def wait_for_backfills(self, dag_id: str, *, check: Callable[[], None], seconds: float = 120) -> None:
+        """Wait until the scheduler has noticed that no backfill of the DAG has anything left to do.
+
+        Until then it refuses the next one. Raises SluiceError when the time is over.
+        """
+        deadline = time.monotonic() + seconds
+        while any(
+            backfill["completed_at"] is None
+            for backfill in self._get("/backfills", dag_id=dag_id)["backfills"]
+        ):
+            check()
+            if time.monotonic() > deadline:
+                raise SluiceError(f"A backfill of {dag_id} is still open after {seconds:.0f} s.")
+            time.sleep(0.5)
+
     def _get(self, path: str, **params: Any) -> Any:
         answer = self._http.get(path, params=params)
         answer.raise_for_status()

@@ -141,6 +141,7 @@ def _backfill(
     runs = api.wait_for_runs(EXPORT_DAG, of_this_backfill, hours, check=stack.check)
     seconds = time.monotonic() - began
     say(f"{EXPORT_DAG}: {len(runs)} hours in {seconds:.0f} s, {seconds / len(runs):.1f} s an hour")
+    api.wait_for_backfills(EXPORT_DAG, check=stack.check)
     return _Backfill(runs, seconds)
 
 
