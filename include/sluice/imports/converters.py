@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 from sluice.converter import Converter
 from sluice.converter.converter import read_document
 from sluice.errors import SluiceError
+from sluice.imports.streams import open_output
 from sluice.lake import Lake
 
 ROOT = "_converters"
@@ -25,10 +26,9 @@ def remember(lake: Lake, path: Path) -> Converter:
     converter = Converter.from_config(document)
     filesystem, place = lake.filesystem(), _place(converter.hash)
     if filesystem.get_file_info(place).type != pafs.FileType.File:
-        filesystem.create_dir(ROOT, recursive=True)
         # Whole or not there: another task may look for it at this moment.
         draft = f"{ROOT}/{uuid4().hex}.part"
-        with filesystem.open_output_stream(draft) as stream:
+        with open_output(filesystem, draft) as stream:
             stream.write(json.dumps(document, ensure_ascii=False, indent=1).encode())
         filesystem.move(draft, place)
     return converter

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from sluice.imports.events import Cells, event_batch, property_chars
 from sluice.imports.rows import Reject
+from sluice.imports.streams import open_output
 from sluice.imports.times import EventTimes
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 
@@ -103,45 +103,40 @@ class _LazyParquet:
         self._filesystem = filesystem
         self._path = path
         self._schema = schema
-        self._writer: pq.ParquetWriter | None = None
+        self._open: tuple[pa.NativeFile, pq.ParquetWriter] | None = None
 
     def write(self, batch: pa.RecordBatch) -> None:
-        if self._writer is None:
-            # On S3 this makes no object: folders are part of the key there.
-            self._filesystem.create_dir(self._path.rpartition("/")[0], recursive=True)
-            self._writer = pq.ParquetWriter(
-                self._path, self._schema, filesystem=self._filesystem, compression="zstd"
-            )
-        self._writer.write_batch(batch)
+        if self._open is None:
+            stream = open_output(self._filesystem, self._path)
+            self._open = stream, pq.ParquetWriter(stream, self._schema, compression="zstd")
+        self._open[1].write_batch(batch)
 
     def close(self) -> str | None:
-        if self._writer is None:
+        if self._open is None:
             return None
-        self._writer.close()
+        stream, writer = self._open
+        writer.close()
+        stream.close()
         return self._path
 
     def discard(self) -> None:
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            writer.close()
-            remove(self._filesystem, [self._path])
-
-
-def remove(filesystem: pafs.FileSystem, paths: Iterable[str]) -> None:
-    """Remove staged files that may be gone already."""
-    for path in paths:
-        if filesystem.get_file_info(path).type == pafs.FileType.File:
-            filesystem.delete_file(path)
+        if self.close() is not None:
+            self._open = None
+            self._filesystem.delete_file(self._path)
 
 
 def remove_run(filesystem: pafs.FileSystem, source: str, run: str) -> None:
     """Remove all that a run staged, and what runs of the source left behind more than two days ago."""
-    folder = run_folder(source, run)
-    oldest = datetime.now(UTC) - _LEFT_BEHIND
-    selector = pafs.FileSelector(f"{ROOT}/{source}", allow_not_found=True, recursive=True)
-    for info in filesystem.get_file_info(selector):
-        if info.type == pafs.FileType.File and (
-            info.path.startswith(f"{folder}/") or (info.mtime is not None and info.mtime < oldest)
+    own = run_folder(source, run)
+    for info in filesystem.get_file_info(pafs.FileSelector(f"{ROOT}/{source}", allow_not_found=True)):
+        if info.type == pafs.FileType.Directory and (
+            info.path == own or _is_left_behind(filesystem, info.path)
         ):
-            log.info("Removing staged file %s", info.path)
-            remove(filesystem, [info.path])
+            log.info("Removing the staged rows in %s", info.path)
+            filesystem.delete_dir(info.path)
+
+
+def _is_left_behind(filesystem: pafs.FileSystem, folder: str) -> bool:
+    infos = filesystem.get_file_info(pafs.FileSelector(folder, recursive=True))
+    times = [info.mtime for info in infos if info.type == pafs.FileType.File]
+    return bool(times) and all(time is not None and time < datetime.now(UTC) - _LEFT_BEHIND for time in times)
