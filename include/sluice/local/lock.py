@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,14 +37,6 @@ class DataDirLock:
         os.pwrite(file, facts, 0)
         self._file = file
         return stale
-
-    def wipe(self) -> None:
-        """Remove all that is in the directory but the lock, which must be held."""
-        for entry in self.data_dir.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            elif entry != self.path:
-                entry.unlink()
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.local.errors import IncompleteEnvironmentError, LocalServiceError
-from sluice.local.files import made_once
+from sluice.local.files import made_once, write_private
 from sluice.local.ports import HOST, free_port
 from sluice.local.process import Service
 from sluice.local.programs import require_program
@@ -88,6 +88,7 @@ class SeaweedFS(Service):
         super().__init__(data_dir)
         self.store = self.home / "data"
         self.identity_file = self.home / "s3.json"
+        self.ports_file = self.home / "ports.json"
         self.ports: dict[str, int] = {}
 
     def prepare(self) -> None:
@@ -102,7 +103,9 @@ class SeaweedFS(Service):
             raise IncompleteEnvironmentError(
                 f"{self.identity_file} names no access key; remove it and start again, it is made anew"
             ) from error
+        self.remove_sockets()
         self.ports = {role: free_port() for role in ROLES}
+        write_private(self.ports_file, json.dumps(self.ports))
         self.access = S3Access(f"http://{HOST}:{self.ports['s3']}", *keys)
 
     def command(self) -> Sequence[str]:
@@ -173,7 +176,15 @@ class SeaweedFS(Service):
             raise LocalServiceError(f"SeaweedFS does not serve volumes {sorted(missing)} yet")
 
     def after_stop(self) -> None:
-        """Remove its local sockets, which it leaves in /tmp when its end is forced."""
-        for role, port in self.ports.items():
+        """Remove its local sockets."""
+        self.remove_sockets()
+
+    def remove_sockets(self) -> None:
+        """Remove the sockets that the last run left in /tmp, where it does when its end is forced."""
+        try:
+            ports = json.loads(self.ports_file.read_text())
+        except (OSError, ValueError):
+            return
+        for role, port in ports.items():
             with contextlib.suppress(OSError):
                 Path(f"/tmp/seaweedfs-{role.replace('.', '-')}-{port}.sock").unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import time
 import uuid
@@ -45,8 +46,8 @@ class LocalStack:
     """SeaweedFS, moto, PostgreSQL and Airflow on loopback, as a context manager.
 
     While it runs, Ctrl-C, SIGTERM and SIGHUP are exceptions in the main thread, so that leaving the
-    `with` block ends every process. `fresh` begins with an empty data directory, unless a stack runs in
-    it. `report` receives one line per thing that happened.
+    `with` block ends every process. `fresh` throws away what earlier stacks wrote into the data
+    directory, unless one runs in it. `report` receives one line per thing that happened.
     """
 
     def __init__(
@@ -157,12 +158,20 @@ class LocalStack:
         crashed = self._lock.acquire(self.airflow_url if self.with_airflow else "no port")
         left = end_leftovers(self.data_dir / "run")
         if self.fresh:
-            self._lock.wipe()
+            self._wipe()
         if crashed or left:
             ended = f"; waited for the end of {', '.join(left)}" if left else ""
             self.report(f"The last run in {self.data_dir} did not stop in order{ended}.")
         if self._port != self._ui_port_wanted:
             self.report(f"Port {self._ui_port_wanted} is taken: Airflow takes {self._port}.")
+
+    def _wipe(self) -> None:
+        """Remove what earlier stacks wrote, and nothing else that somebody keeps in the directory."""
+        self.seaweedfs.remove_sockets()
+        homes = (self.seaweedfs.home, self.moto.home, self.postgres.home, self.folders.home)
+        for folder in (*homes, self.data_dir / "logs", self.data_dir / "run"):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def _start_services(self) -> None:
         began = time.monotonic()

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from sluice.local.ports import is_free
+from sluice.local.seaweedfs import SeaweedFS
 
 SCRIPT = """
 import json, pathlib, sys
@@ -94,3 +95,4 @@ def launch(data_dir: Path, **options: object) -> Iterator[Launched]:
     finally:
         process.kill()
         process.communicate()
+        SeaweedFS(data_dir).remove_sockets()

@@ -36,7 +36,7 @@ def test_nothing_acknowledged_is_lost_or_mixed_up_over_kills(tmp_path: Path) -> 
         expected |= objects(life)
         for key, body in objects(life).items():
             client.put_object(Bucket="kept", Key=key, Body=body)
-        psutil.Process(psutil.Process(server.pid).children()[0].pid).kill()
+        psutil.Process(server.pid).children()[0].kill()
         server.stop()
     server.grace_seconds = 0
     with server:
@@ -57,6 +57,15 @@ def test_everything_listens_on_loopback_only_and_its_sockets_go(tmp_path: Path) 
         ]
         assert sockets
     assert not [path for path in sockets if path.exists()]
+
+
+def test_sockets_of_a_crashed_run_go_at_the_next_start(tmp_path: Path) -> None:
+    crashed = SeaweedFS(tmp_path)
+    crashed.prepare()
+    left = Path(f"/tmp/seaweedfs-s3-grpc-{crashed.ports['s3.grpc']}.sock")
+    left.touch()
+    SeaweedFS(tmp_path).prepare()
+    assert not left.exists()
 
 
 def test_a_second_creation_of_an_object_is_refused(s3: S3Client, bucket: str) -> None:

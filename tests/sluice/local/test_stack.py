@@ -56,6 +56,23 @@ def test_keys_buckets_and_ledger_are_kept_over_a_restart(tmp_path: Path) -> None
     assert [line.split(" at ")[0] for line in lines] == ["S3", "S3"]
 
 
+def test_a_fresh_start_forgets_earlier_stacks_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with LocalStack(tmp_path, with_airflow=False) as stack:
+        stack.s3.client().create_bucket(Bucket="old")
+        stack.postgres.create_database("old")
+        key = stack.s3.access_key
+        with pytest.raises(AlreadyRunningError):
+            LocalStack(tmp_path, with_airflow=False, fresh=True).start()
+        assert len(stack.s3.client().list_buckets()["Buckets"]) == 1
+    with LocalStack(tmp_path, with_airflow=False, fresh=True) as stack:
+        assert stack.s3.client().list_buckets()["Buckets"] == []
+        assert stack.s3.access_key != key
+        with stack.postgres.connect() as connection:
+            assert "old" not in connection.scalars(text("select datname from pg_database")).all()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_the_environment_names_each_service(running: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     environment = running.environment
