@@ -85,31 +85,27 @@ def add_new(
         if not unknown:
             return [], changed
         moment = now(connection)
-        added = connection.execute(
-            ledger.insert(files)
-            .values(
-                [
-                    {
-                        "source": source,
-                        "bucket": bucket,
-                        "key": file.key,
-                        "etag": file.etag,
-                        "size": file.size,
-                        "last_modified": file.last_modified,
-                        "converter_hash": converter_hash,
-                        "state": "failed" if file.reason else "discovered",
-                        "reason": file.reason,
-                        "discovered_at": moment,
-                        "finished_at": moment if file.reason else None,
-                        "report": {"run": run} if file.reason else None,
-                    }
-                    for file in unknown.values()
-                ]
-            )
-            # Another scan of the same source may have been quicker.
-            .on_conflict_do_nothing()
-            .returning(files.c.key)
-        ).scalars()
+        # Another scan of the same source may have been quicker.
+        statement = ledger.insert(files).on_conflict_do_nothing().returning(files.c.key)
+        rows = [
+            {
+                "source": source,
+                "bucket": bucket,
+                "key": file.key,
+                "etag": file.etag,
+                "size": file.size,
+                "last_modified": file.last_modified,
+                "converter_hash": converter_hash,
+                "state": "failed" if file.reason else "discovered",
+                "reason": file.reason,
+                "discovered_at": moment,
+                "finished_at": moment if file.reason else None,
+                "report": {"run": run} if file.reason else None,
+            }
+            for file in unknown.values()
+        ]
+        # Rows apart from the statement: SQLAlchemy compiles it once and sends them in blocks.
+        added = connection.execute(statement, rows).scalars()
         return [unknown[key] for key in added], changed
 
 
