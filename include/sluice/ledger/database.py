@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
@@ -25,12 +20,9 @@ from sqlalchemy.pool import NullPool
 from sluice.errors import SluiceError, TransientError
 from sluice.ledger.types import utc_now
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "sluice_version"
-# Alembic tells of itself in the log of every task.
-logging.getLogger("alembic").setLevel(logging.WARNING)
-# Any number will do, so long as no other program on the database locks the same.
-_MIGRATION_LOCK = 0x51_01_CE
+# The newest migration in migrations/versions.
+HEAD = "0001"
 
 
 class LedgerError(SluiceError):
@@ -104,25 +96,21 @@ class Ledger:
 
     def migrate(self) -> None:
         """Bring the tables up to date; several processes may do so at once."""
-        config = AlembicConfig()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        head = ScriptDirectory.from_config(config).get_current_head()
         with self.begin() as connection:
-            if not self.is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            current = MigrationContext.configure(
-                connection, opts={"version_table": VERSION_TABLE}
-            ).get_current_revision()
-            if current == head:
+            if _revision(connection) == HEAD:
                 return
-            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-            if current is not None and current not in known:
-                raise LedgerError(
-                    f"The ledger's tables are at {current}, which this version of Sluice does not know:"
-                    " run the newer version that migrated them."
-                )
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        # Alembic costs the better part of a second to import, which every task would pay.
+        from sluice.ledger.migrate import upgrade
+
+        with self.begin() as connection:
+            upgrade(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the migration at which the tables are, or None if there are none yet."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()
 
 
 def now(connection: Connection) -> datetime:

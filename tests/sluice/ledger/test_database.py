@@ -9,7 +9,8 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from sluice.ledger import Ledger, LedgerError
-from sluice.ledger.database import VERSION_TABLE, LedgerUnavailable
+from sluice.ledger.database import HEAD, VERSION_TABLE, LedgerUnavailable
+from sluice.ledger.migrate import script_directory
 from sluice.ledger.tables import counters, leases, metadata
 
 
@@ -19,6 +20,10 @@ def test_migrations_give_exactly_the_tables_of_the_code(ledger):
             connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
         )
         assert compare_metadata(context, metadata) == []
+
+
+def test_the_program_knows_the_newest_migration():
+    assert script_directory().get_current_head() == HEAD
 
 
 def _migrate(url):
