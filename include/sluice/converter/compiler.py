@@ -173,6 +173,7 @@ class Compiler:
     def argument(self, kind: Kind, argument: Json, pointer: str, name: str, depth: int, at_row: bool) -> Any:
         """Check one argument and compile it if it is a source."""
         if kind is Kind.INTEGER_SOURCE and isinstance(argument, int) and not isinstance(argument, bool):
+            self.literal(argument, pointer, name)
             return arithmetic.build_int(argument)
         if kind in _SOURCE_KINDS:
             return self.source(argument, pointer, depth + 1, at_row=at_row)
@@ -188,11 +189,17 @@ class Compiler:
                     name,
                     f"found {show(argument)}; allowed is an integer, without quotes or fraction",
                 )
+            else:
+                self.literal(argument, pointer, name)
         elif kind is Kind.RAW_JSON:
-            if (reason := fault(argument, shared=False)) is not None:
-                self.problem(pointer, name, reason)
+            self.literal(argument, pointer, name)
         elif not isinstance(argument, str):
             self.problem(pointer, name, f"found {show(argument)}; allowed is a literal string")
         elif kind is Kind.SEPARATOR and not argument:
             self.problem(pointer, name, "found the empty string; a separator has at least one character")
         return argument
+
+    def literal(self, argument: Any, pointer: str, name: str) -> None:
+        """Check that a literal is JSON within the limits."""
+        if (reason := fault(argument, shared=False)) is not None:
+            self.problem(pointer, name, reason)

@@ -13,6 +13,9 @@ import orjson
 from sluice.converter.limits import MAX_NESTING
 from sluice.converter.outcomes import Json, RowError
 
+# Python writes integers of at most so many digits as text.
+_TOO_LONG = "an integer of more than 4,300 digits cannot be written as text"
+_MAX_INTEGER = 10**4300
 # orjson reads an integer above 64 bits as a double, and refuses lone surrogates that JSON's grammar allows.
 _LONG_NUMBER = re.compile(r"\d{19}")
 
@@ -55,7 +58,7 @@ def parse(text: str) -> Json:
 
 def scalar_text(value: str | float | bool) -> str:
     """Write a string as itself, a number or boolean as JSON does (decisions D-07); RowError above 4,300
-    digits.
+    digits and for NaN and infinity, which are no JSON.
     """
     if value is True:
         return "true"
@@ -63,10 +66,9 @@ def scalar_text(value: str | float | bool) -> str:
         return "false"
     if isinstance(value, str):
         return value
-    try:
-        return repr(value)
-    except ValueError:
-        raise RowError("", "an integer of more than 4,300 digits cannot be written as text") from None
+    if (reason := _scalar_fault(value, shared=False)) is not None:
+        raise RowError("", reason)
+    return repr(value)
 
 
 def fault(value: Json, *, shared: bool = True) -> str | None:
@@ -80,7 +82,7 @@ def fault(value: Json, *, shared: bool = True) -> str | None:
         deeper: list[Json] = []
         for item in level:
             kind = item.__class__
-            if kind is str or kind is int:
+            if kind is str or (kind is int and shared):
                 continue
             if isinstance(item, dict):
                 if (
@@ -102,7 +104,9 @@ def fault(value: Json, *, shared: bool = True) -> str | None:
 def _scalar_fault(value: Json, shared: bool) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else f"{value} is not a JSON number"
-    if shared or value is None or isinstance(value, (str, int)):
+    if isinstance(value, int):
+        return None if shared or -_MAX_INTEGER < value < _MAX_INTEGER else _TOO_LONG
+    if shared or value is None or isinstance(value, str):
         return None
     return f"a Python {type(value).__name__} is not a JSON value"
 

@@ -164,7 +164,8 @@ def test_nul_and_lone_surrogates_are_kept(text):
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_nan_and_infinity_are_no_json(number):
     row = {"n": number, "o": {"n": [number]}}
-    for source in ("n", "o", ["path", "o", "n"], {"a": "n"}):
+    texts = (["concat", "n"], ["replace_with", "n", "", "n"], ["contains", "n", "n"])
+    for source in ("n", "o", ["path", "o", "n"], {"a": "n"}, *texts, ["sample_md5", ["int", 50], "n"]):
         with pytest.raises(RowError, match="not a JSON number"):
             evaluate(source, row)
     for source in (["+", "n"], ["round", "n"], ["ms_to_iso_time", "n"]):
@@ -224,6 +225,20 @@ def test_numbers_beyond_the_limit_are_row_errors():
     with pytest.raises(RowError, match="4,300 digits"):
         evaluate(["concat", "n"], {"n": 10**5000})
     assert evaluate(["+", "n"], {"n": "1e-999999999"}) == 0
+
+
+@pytest.mark.parametrize(
+    "literal", [10**5000, [10**5000], {"a": -(10**5000)}], ids=["bare", "in a list", "in an object"]
+)
+def test_a_literal_beyond_the_digits_that_are_written_is_a_problem(literal):
+    sources = [["value", literal]]
+    if isinstance(literal, int):
+        sources += [["int", literal], ["flatten_dict", ".", literal, "v"]]
+    for source in sources:
+        with pytest.raises(ConfigError, match="4,300 digits"):
+            evaluate(source, {})
+        with pytest.raises(ConfigError, match="4,300 digits"):
+            converter({"event_properties": {"n": source}})
 
 
 def test_a_wide_row_of_the_limit_in_time_patterns_and_keys():
