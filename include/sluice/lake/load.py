@@ -138,8 +138,7 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
         ("devices", _side_rows(decision.new_devices, DEVICES, entry)),
         ("rejects", _rejects(snapshot.lake, files, entry)),
     ):
-        if rows.num_rows:
-            snapshot.append_side_rows(name, rows, entry)
+        snapshot.append_side_rows(name, rows, entry)
     snapshot.commit(actions, entry)
 
 
@@ -158,37 +157,38 @@ def _loaded_files(
         yield LoadedFile(file.bucket, file.key, file.etag, counts, file.failed)
 
 
-def _side_rows(rows: pa.Table, schema: pa.Schema, entry: LogEntry) -> pa.Table:
-    return _with_constants(rows, schema, app=entry.project, n=entry.number, attempt=entry.attempt)
+def _side_rows(rows: pa.Table, schema: pa.Schema, entry: LogEntry) -> Iterator[pa.RecordBatch]:
+    for batch in rows.to_batches():
+        yield _with_constants(batch, schema, app=entry.project, n=entry.number, attempt=entry.attempt)
 
 
-def _rejects(lake: Lake, files: Sequence[StagedFile], entry: LogEntry) -> pa.Table:
-    tables = [
-        _with_constants(
-            pq.read_table(file.rejects, filesystem=lake.filesystem()),
-            REJECTS,
-            app=entry.project,
-            source=entry.source,
-            bucket=file.bucket,
-            key=file.key,
-            rejected_at=entry.instant,
-            n=entry.number,
-            attempt=entry.attempt,
-        )
-        for file in files
-        if file.rejects
-    ]
-    return pa.concat_tables(tables) if tables else REJECTS.empty_table()
+def _rejects(lake: Lake, files: Sequence[StagedFile], entry: LogEntry) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        if file.rejects is None:
+            continue
+        with pq.ParquetFile(lake.filesystem().open_input_file(file.rejects)) as staged:
+            for batch in staged.iter_batches():
+                yield _with_constants(
+                    batch,
+                    REJECTS,
+                    app=entry.project,
+                    source=entry.source,
+                    bucket=file.bucket,
+                    key=file.key,
+                    rejected_at=entry.instant,
+                    n=entry.number,
+                    attempt=entry.attempt,
+                )
 
 
-def _with_constants(rows: pa.Table, schema: pa.Schema, **constants: Any) -> pa.Table:
+def _with_constants(rows: pa.RecordBatch, schema: pa.Schema, **constants: Any) -> pa.RecordBatch:
     columns = [
         pa.repeat(pa.scalar(constants[field.name], field.type), rows.num_rows)
         if field.name in constants
         else rows.column(field.name).cast(field.type)
         for field in schema
     ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _is_loaded(ledger: Ledger, source: str, file: StagedFile) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,8 +17,7 @@ from sqlalchemy import select
 from sluice.lake.commits import LogEntry, application_id
 from sluice.lake.data_files import write_data_files
 from sluice.lake.projection import catch_up
-from sluice.lake.schema import EVENTS
-from sluice.lake.store import SIDE_TABLES, Lake
+from sluice.lake.store import SCHEMAS, SIDE_TABLES, Lake
 from sluice.ledger import Ledger
 from sluice.ledger.tables import loads, projects
 
@@ -99,16 +99,17 @@ class Snapshot:
             }
         )
 
-    def append_side_rows(self, name: str, rows: pa.Table, entry: LogEntry) -> None:
-        """Commit rows to a side table under the entry's number. Raises Refused."""
+    def append_side_rows(self, name: str, rows: Iterable[pa.RecordBatch], entry: LogEntry) -> None:
+        """Commit rows to a side table under the entry's number, unless there are none. Raises Refused."""
         table = self.tables[name]
         partition_by = table.metadata().partition_columns
-        actions = write_data_files(self.lake.table_filesystem(name), rows.to_batches(), partition_by)
-        self._commit(table, actions, rows.schema, entry)
+        actions = write_data_files(self.lake.table_filesystem(name), rows, partition_by)
+        if actions:
+            self._commit(table, actions, SCHEMAS[name], entry)
 
     def commit(self, actions: list[AddAction], entry: LogEntry) -> None:
         """Commit the entry to `events`, with or without files. Raises Refused."""
-        self._commit(self.tables["events"], actions, EVENTS, entry)
+        self._commit(self.tables["events"], actions, SCHEMAS["events"], entry)
 
     def _commit(
         self, table: DeltaTable, actions: list[AddAction], schema: pa.Schema, entry: LogEntry

@@ -15,16 +15,11 @@ from sluice.errors import SluiceError
 from sluice.lake.data_files import BOUNDED_COLUMNS
 from sluice.lake.schema import DEVICES, EVENTS, REJECTS, USERS
 
-# Side tables are partitioned by project only: they are read by key, not by time.
-_SCHEMAS: dict[str, tuple[pa.Schema, list[str]]] = {
-    "users": (USERS, ["app"]),
-    "devices": (DEVICES, ["app"]),
-    "rejects": (REJECTS, ["app"]),
-    # Created last: where it is, the others are.
-    "events": (EVENTS, ["app", "upload_date"]),
-}
-# In the order in which a load commits to them; `events` is last of all (ADR 1).
+# In the order in which they are created, and in which a load commits to them; `events` last of all (ADR 1).
+SCHEMAS = {"users": USERS, "devices": DEVICES, "rejects": REJECTS, "events": EVENTS}
 SIDE_TABLES = ("users", "devices", "rejects")
+# Side tables are partitioned by project only: they are read by key, not by time.
+_PARTITIONS = {name: ["app"] for name in SIDE_TABLES} | {"events": ["app", "upload_date"]}
 
 _PROPERTIES: dict[str, str | None] = {
     # A commit's metadata must outlive checkpoints: the ledger is a projection of it (ADR 1).
@@ -66,13 +61,13 @@ class Lake:
         """Create the tables that are not there yet; several processes may do so at once."""
         if self.is_local:
             Path(self.uri).mkdir(parents=True, exist_ok=True)
-        for name, (schema, partition_by) in _SCHEMAS.items():
+        for name, schema in SCHEMAS.items():
             if not DeltaTable.is_deltatable(self._table_uri(name), self.storage_options):
                 DeltaTable.create(
                     self._table_uri(name),
                     schema=schema,
                     mode="ignore",
-                    partition_by=partition_by,
+                    partition_by=_PARTITIONS[name],
                     configuration=_properties(schema),
                     storage_options=self.storage_options,
                 )
