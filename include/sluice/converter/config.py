@@ -260,7 +260,7 @@ def read_config(
     before = len(compiler.problems)
     top = check_keys(compiler, document, TOP_KEYS, "")
     given = (
-        check_keys(compiler, top.get("converterConfig", {}), CONVERTER_KEYS, "/converterConfig")
+        check_keys(compiler, _relevant(top["converterConfig"]), CONVERTER_KEYS, "/converterConfig")
         if ("converterConfig" in top)
         else {}
     )
@@ -296,6 +296,14 @@ def read_config(
         csv_header=given.get("csvHeader", True),
         csv_columns=None if columns is None else tuple(columns),
     ), pattern
+
+
+def _relevant(inner: dict[str, Json]) -> dict[str, Json]:
+    """Leave out the CSV keys of files that are no CSV: whatever they say is ignored (decisions I-2)."""
+    if inner.get("fileType") not in ("json", "parquet"):
+        return inner
+    csv_keys = {key.name for key in CONVERTER_KEYS if key.name.startswith("csv")}
+    return {name: value for name, value in inner.items() if name not in csv_keys}
 
 
 def _check_csv(compiler: Compiler, given: dict[str, Json]) -> None:

@@ -88,7 +88,7 @@ class Converter:
         self.usage = usage
         self._mapping = mapping
         self._pattern = pattern
-        self._flag_reported = False
+        self._reported_clock: object = MISSING
         self.target_fields = (
             None if fields is None else tuple(name for name in fields if name != config.ignore_flag)
         )
@@ -138,8 +138,8 @@ class Converter:
         name = ""
         try:
             if self._fields is None:
-                event = self._convert_whole(row, clock)
-            elif self._flag is not None and self._ignores(self._flag(row, clock)):
+                event = self._convert_whole(row, clock, clock_ms)
+            elif self._flag is not None and self._ignores(self._flag(row, clock), clock_ms):
                 event = None
             else:
                 event = {}
@@ -164,7 +164,9 @@ class Converter:
             event.setdefault(SKIP_SYNC, True)
         return event
 
-    def _convert_whole(self, row: Mapping[str, Json], clock: int) -> dict[str, Json] | None:
+    def _convert_whole(
+        self, row: Mapping[str, Json], clock: int, clock_ms: int | None
+    ) -> dict[str, Json] | None:
         """Evaluate a mapping that is no JSON object; the event's fields are known only now."""
         whole = self._mapping(row, clock)
         if not isinstance(whole, dict):
@@ -173,18 +175,20 @@ class Converter:
             )
         event = {key: value for key, value in whole.items() if value is not None}
         flag = self.config.ignore_flag
-        if flag is not None and self._ignores(event.pop(flag, None)):
+        if flag is not None and self._ignores(event.pop(flag, None), clock_ms):
             return None
         for name, value in event.items():
             if (reason := fault(value)) is not None:
                 raise RowError(name, reason)
         return event
 
-    def _ignores(self, value: Json) -> bool:
-        """Cast the ignore flag; what is no boolean doesn't ignore and is logged once (decisions D-09)."""
+    def _ignores(self, value: Json, clock_ms: int | None) -> bool:
+        """Cast the ignore flag; what is no boolean doesn't ignore and is logged once for each file (decisions
+        D-09): the next file is known by its clock.
+        """
         ignored = truth(value)
-        if ignored is None and not self._flag_reported:
-            self._flag_reported = True
+        if ignored is None and self._reported_clock != clock_ms:
+            self._reported_clock = clock_ms
             logger.warning(
                 "%s: the ignore flag %s gave %s, which is no boolean; such rows are not ignored",
                 self.config.name or "converter", self.config.ignore_flag, show(value),

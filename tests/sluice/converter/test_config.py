@@ -111,6 +111,8 @@ def test_a_document_that_is_no_configuration_is_refused(document):
         ({"fileType": "csv", "csvHeader": False, "csvColumns": ["a", "a"]}, "/converterConfig/csvColumns"),
         ({"fileType": "csv", "csvDelimiter": '"'}, "/converterConfig/csvQuoteChar"),
         ({"fileType": "csv", "csvDelimiter": "||"}, "/converterConfig/csvDelimiter"),
+        ({"fileType": "csv", "csvHeader": 0}, "/converterConfig/csvHeader"),
+        ({"csvDelimeter": ";"}, "/converterConfig/csvDelimeter"),
         ({"encoding": "utf-9"}, "/converterConfig/encoding"),
         ({"encoding": "base64"}, "/converterConfig/encoding"),
         ({"encoding": 8}, "/converterConfig/encoding"),
@@ -151,6 +153,14 @@ def test_csv_keys_have_defaults():
     assert (typed.csv_delimiter, typed.csv_quote, typed.csv_escape) == (",", '"', None)
     assert (typed.csv_header, typed.csv_columns, typed.encoding) == (True, None, "utf-8")
     assert typed.name == "orders"
+
+
+@pytest.mark.parametrize("file_type", ["json", "parquet"])
+def test_csv_keys_count_for_csv_only(file_type):
+    ignored = {"csvDelimiter": "||", "csvQuoteChar": 1, "csvHeader": False, "csvColumns": []}
+    converter = Converter.from_config(config({"user_id": "u"}, fileType=file_type, **ignored))
+    assert converter.config.csv_delimiter == ","
+    assert converter.convert({"u": "x"})["user_id"] == "x"
 
 
 def test_the_hash_is_of_the_content_not_of_its_order():
@@ -202,6 +212,20 @@ def test_only_booleans_ignore_and_others_are_logged_once(caplog):
         assert converter.convert({"e": "x"}) == event
         assert converter.convert({"e": "x", "flag": "TRUE"}) is None
     assert len(caplog.records) == 1
+
+
+def test_a_flag_that_is_no_boolean_is_logged_once_for_each_file(caplog):
+    converter = Converter.from_config(
+        config({"time": ["ms_time_now"], "$ignore": "flag"}, ignoreEventFlag="$ignore")
+    )
+    with caplog.at_level(logging.WARNING):
+        for clock_of_the_file in (1_000, 2_000):
+            for _ in range(3):
+                converter.convert({"flag": "yes"}, clock_ms=clock_of_the_file)
+        assert len(caplog.records) == 2
+        for _ in range(3):
+            converter.convert({"flag": "yes"})
+        assert len(caplog.records) == 3
 
 
 def test_an_ignored_row_raises_nothing():
