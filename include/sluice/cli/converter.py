@@ -30,18 +30,34 @@ SAMPLE_ROWS = 1_000
 
 def _load(config: Path, as_json: bool = False) -> Converter:
     """Compile a configuration, or show all its problems and exit with 1."""
+    place = ""
     try:
-        return Converter.from_file(config)
+        document = read_document(config)
+        place = f"{config}: "
+        return Converter.from_config(document)
     except ConfigError as error:
         if as_json:
             _print_json({"problems": [problem._asdict() for problem in error.problems]})
         else:
-            click.echo(f"{config}: {error}", err=True)
+            _echo(f"{place}{error}", err=True)
         sys.exit(1)
 
 
+def _printable(text: str) -> str:
+    """Write half characters (lone surrogates), which no terminal takes, as their escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    click.echo(_printable(text), nl=nl, err=err)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(_printable(text), style=style)
+
+
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=True, default=str))
+    _echo(json.dumps(value, indent=2, ensure_ascii=True, default=str))
 
 
 def _first(rows: Iterable[Any], count: int | None) -> Iterable[Any]:
@@ -72,14 +88,14 @@ def check(config: Path, as_json: bool) -> None:
     if as_json:
         _print_json(summary)
         return
-    click.echo(f"{config}: no problems")
-    click.echo(f"  files:          {summary['files']}, keys {summary['keys'] or '(all)'}")
-    click.echo(f"  target fields:  {', '.join(compiled.target_fields or ['(known at run time)'])}")
-    click.echo(f"  source fields:  {', '.join(summary['source_fields']) or '(none)'}")
+    _echo(f"{config}: no problems")
+    _echo(f"  files:          {summary['files']}, keys {summary['keys'] or '(all)'}")
+    _echo(f"  target fields:  {', '.join(compiled.target_fields or ['(known at run time)'])}")
+    _echo(f"  source fields:  {', '.join(summary['source_fields']) or '(none)'}")
     counts = (f"{name} {count}" for name, count in summary["operators"].items())
-    click.echo(f"  operators:      {', '.join(counts) or '(none)'}")
+    _echo(f"  operators:      {', '.join(counts) or '(none)'}")
     for warning in compiled.warnings:
-        click.echo(f"  warning:        {warning}")
+        _echo(f"  warning:        {warning}")
 
 
 @converter.command()
@@ -114,7 +130,7 @@ def preview(config: Path, file: str, rows: int, as_json: bool) -> None:
         return
     table = Table("row", "source", "event", show_lines=True)
     for entry in shown:
-        table.add_row(str(entry["row"]), Text(_pretty(entry["source"])), _event_text(entry))
+        table.add_row(str(entry["row"]), _text(_pretty(entry["source"])), _event_text(entry))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
@@ -125,10 +141,10 @@ def _pretty(value: Any) -> str:
 def _event_text(entry: dict[str, Any]) -> Text:
     if entry["error"]:
         place = f"{entry['error']['field']}: " if entry["error"]["field"] else ""
-        return Text(f"no event: {place}{entry['error']['reason']}", style="red")
+        return _text(f"no event: {place}{entry['error']['reason']}", style="red")
     if entry["ignored"]:
         return Text("ignored: the ignore flag is true", style="yellow")
-    return Text(_pretty(entry["event"]))
+    return _text(_pretty(entry["event"]))
 
 
 @converter.command()
@@ -138,11 +154,11 @@ def test(config: Path) -> None:
     results = run_cases(_load(config), cases_path(config))
     failed = 0
     for result in results:
-        click.echo(f"{'FAILED' if result.differences else 'passed'}  {result.name}")
+        _echo(f"{'FAILED' if result.differences else 'passed'}  {result.name}")
         for difference in result.differences:
-            click.echo(f"        {difference}")
+            _echo(f"        {difference}")
         failed += bool(result.differences)
-    click.echo(f"{len(results) - failed} of {len(results)} cases passed")
+    _echo(f"{len(results) - failed} of {len(results)} cases passed")
     if failed or not results:
         sys.exit(1)
 
@@ -164,18 +180,18 @@ def explain(config: Path, file: str, rows: int | None, as_json: bool) -> None:
 
 def _print_report(report: Report) -> None:
     counts = f"{report.rows:,} rows: {report.events:,} events, {report.ignored:,} ignored"
-    click.echo(f"{counts}, {report.errors.total():,} without event")
+    _echo(f"{counts}, {report.errors.total():,} without event")
     table = Table("target field", "value", "null", "none", "error", "types", "samples")
     for item in report.fields:
         types = ", ".join(f"{name} {count:,}" for name, count in item.types.most_common())
         samples = "\n".join(show_json(sample)[:80] for sample in item.samples)
         numbers = (item.values, item.nulls, item.missing, item.errors)
-        table.add_row(Text(item.name), *(f"{number:,}" for number in numbers), types, Text(samples))
+        table.add_row(_text(item.name), *(f"{number:,}" for number in numbers), types, _text(samples))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     for reason, count in report.errors.most_common(10):
-        click.echo(f"{count:,} × {reason}")
+        _echo(f"{count:,} × {reason}")
     if report.unused:
-        click.echo(f"source fields never used: {', '.join(report.unused)}")
+        _echo(f"source fields never used: {', '.join(report.unused)}")
 
 
 @converter.command()
@@ -190,13 +206,15 @@ def init(file: str, output: Path | None) -> None:
     document = propose(file, file_keys, _first(read_rows(file, plain.config), SAMPLE_ROWS))
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if output is None:
-        click.echo(text, nl=False)
+        _echo(text, nl=False)
         return
     try:
         with output.open("x", encoding="utf-8") as target:
-            target.write(text)
+            target.write(_printable(text))
     except FileExistsError:
         raise click.ClickException(f"{output} exists already; it is left as it is") from None
-    click.echo(
+    except OSError as error:
+        raise click.ClickException(f"{output}: {error.strerror}") from None
+    _echo(
         f"{output} written; look at rows beside their events with: sluice converter preview {output} {file}"
     )

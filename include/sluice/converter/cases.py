@@ -71,8 +71,10 @@ def run_cases(converter: Converter, path: Path) -> list[Result]:
     """Run the cases of a file; CasesError if it is missing or not of the form above."""
     try:
         cases = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CasesError(f"{path}: {error}") from None
+    except OSError as error:
+        raise CasesError(f"{path}: {error.strerror}; it must hold {FORM}") from None
+    except (ValueError, RecursionError) as error:
+        raise CasesError(f"{path}: is not JSON: {error}; it must hold {FORM}") from None
     if not isinstance(cases, list) or not all(map(_is_case, cases)) or fault(cases) is not None:
         raise CasesError(f"{path}: must hold {FORM}")
     return [_run(converter, case, f"case {number}") for number, case in enumerate(cases, start=1)]
@@ -83,11 +85,14 @@ def _is_case(case: Json) -> bool:
         isinstance(case, dict)
         and isinstance(case.get("row"), dict)
         and (("event" in case) != ("error" in case))
+        and isinstance(case.get("error", ""), str)
+        and isinstance(case.get("name", ""), str)
+        and type(case.get("clock_ms", 0)) is int
     )
 
 
 def _run(converter: Converter, case: Json, default_name: str) -> Result:
-    name = str(case.get("name", default_name))
+    name = case.get("name", default_name)
     try:
         found: Json = converter.convert(case["row"], clock_ms=case.get("clock_ms"))
     except RowError as error:

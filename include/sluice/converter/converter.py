@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from sluice.converter.compiler import Compiler, TooLarge, Usage, no_value
 from sluice.converter.config import ConverterConfig, read_config
-from sluice.converter.fields import EVENT_KEYS, PROPERTY_OPERATIONS
+from sluice.converter.fields import EVENT_KEYS, EXPORT_KEYS, PROPERTY_OPERATIONS
 from sluice.converter.grammar import json_key
 from sluice.converter.javaregex import BoundedPattern
 from sluice.converter.jsontext import canonical_hash, fault, show
@@ -215,14 +215,12 @@ class Converter:
         for name in self.target_fields or ():
             if name not in EVENT_KEYS:
                 pointer = f"{MAPPING_POINTER}/{json_key(name)}"
-                found.append(
-                    Problem(
-                        pointer,
-                        "",
-                        f"{name} is neither an HTTP V2 nor an Identify key and will be ignored; "
-                        "put it into event_properties or user_properties",
-                    )
+                fate = (
+                    "; Sluice keeps it as the column of that name in exports, Amplitude need not"
+                    if name in EXPORT_KEYS
+                    else " and will be ignored; put it into event_properties or user_properties"
                 )
+                found.append(Problem(pointer, "", f"{name} is neither an HTTP V2 nor an Identify key{fate}"))
         if self.config.filter_pattern is None:
             found.append(
                 Problem("", "", "without keyValidatorConfig.filterPattern every key counts as a data file")
@@ -263,13 +261,20 @@ def read_document(path: str | Path) -> Json:
         return result
 
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=members)
+        text = Path(path).read_text(encoding="utf-8")
+        document = json.loads(text, object_pairs_hook=members)
     except RecursionError:
-        raise ConfigError(
-            [Problem("", "", f"{path}: nested deeper than {MAX_SOURCE_DEPTH} levels")]
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError([Problem("", "", f"{path}: {error}")]) from None
+        reason = f"nested deeper than {MAX_SOURCE_DEPTH} levels"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8 text: {error}"
+    except ValueError as error:
+        reason = f"is not JSON: {error}" if text.strip() else "the file is empty"
+    else:
+        reason = ""
+    if reason:
+        raise ConfigError([Problem("", "", f"{path}: {reason}")])
     if duplicates:
         raise ConfigError(
             [Problem("", "", f'{path}: the key "{key}" is given twice in one object') for key in duplicates]

@@ -24,6 +24,11 @@ IDENTIFY_KEYS: Final = frozenset({
 IMPORT_KEYS: Final = frozenset({"mutation_type"})
 """Keys that only the S3 import knows."""
 
+EXPORT_KEYS: Final = frozenset({"device_type", "library"})
+"""Keys of no API that the vendor's own converter of exported files sets (amplitude-spec 5.6); the import
+keeps them.
+"""
+
 EVENT_KEYS: Final = HTTP_V2_KEYS | IDENTIFY_KEYS | IMPORT_KEYS
 """Every target field that is not ignored."""
 

@@ -41,14 +41,22 @@ class _S3Object(io.RawIOBase):
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
 
+        self._location = location
         self._bucket, _, self._key = location.removeprefix("s3://").partition("/")
-        self._client = boto3.client("s3")
+        if not (self._bucket and self._key):
+            raise PreviewError(f"{location}: an object is named as s3://bucket/key")
         self._at = 0
+        # ValueError: an endpoint that is no URL.
+        self._errors = (BotoCoreError, ClientError, ValueError)
         try:
+            self._client = boto3.client("s3")
             head = self._client.head_object(Bucket=self._bucket, Key=self._key)
-        except (BotoCoreError, ClientError) as error:
-            raise PreviewError(f"{location}: {error}") from None
+        except self._errors as error:
+            raise self._failure(error) from None
         self._size = int(head["ContentLength"])
+
+    def _failure(self, error: Exception) -> PreviewError:
+        return PreviewError(f"{self._location}: {' '.join(str(error).split())}")
 
     def readable(self) -> bool:
         return True
@@ -68,8 +76,11 @@ class _S3Object(io.RawIOBase):
         if end <= self._at:
             return 0
         extent = f"bytes={self._at}-{end - 1}"
-        answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=extent)
-        data = answer["Body"].read()
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=extent)
+            data = answer["Body"].read()
+        except self._errors as error:
+            raise self._failure(error) from None
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -85,10 +96,17 @@ def open_file(location: str) -> BinaryIO:
         raise PreviewError(f"{location}: {error.strerror}") from None
 
 
+def _head(file: BinaryIO, location: str, count: int) -> bytes:
+    head = file.read(count)
+    if not head:
+        raise PreviewError(f"{location}: the file is empty")
+    return head
+
+
 def read_rows(location: str, config: ConverterConfig) -> Iterator[Row | RowError]:
     """Read a file's rows as the configuration says; a row that cannot be read is given as its error."""
     with open_file(location) as file:
-        magic = file.read(4)
+        magic = _head(file, location, 4)
         file.seek(0)
         if config.file_type == "parquet":
             if magic != PARQUET_MAGIC:
@@ -106,7 +124,12 @@ def read_rows(location: str, config: ConverterConfig) -> Iterator[Row | RowError
         try:
             with io.TextIOWrapper(plain, encoding=encoding, newline="") as text:
                 yield from (_json_rows(text) if config.file_type == "json" else _csv_rows(text, config))
-        except (OSError, EOFError, UnicodeError, csv.Error) as error:
+        except UnicodeError as error:
+            raise PreviewError(
+                f"{location}: is not {config.encoding} text: {error};"
+                " converterConfig.encoding may name another"
+            ) from None
+        except (OSError, EOFError, csv.Error) as error:
             raise PreviewError(f"{location}: {error}") from None
 
 
@@ -161,7 +184,7 @@ def _parquet_rows(file: BinaryIO) -> Iterator[Row | RowError]:
         for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1_000):
             for row in batch.to_pylist(maps_as_pydicts="strict"):
                 yield {name: parquet_value(value) for name, value in row.items()}
-    except (pyarrow.ArrowException, ValueError) as error:
+    except (pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise PreviewError(f"the Parquet file cannot be read: {error}") from None
 
 
@@ -177,9 +200,9 @@ def parquet_value(value: Any) -> Json:
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, Decimal):
-        if value == value.to_integral_value():
-            return int(value)
-        return float(value) if Decimal(repr(float(value))) == value else str(value)
+        if Decimal(repr(float(value))) != value:
+            return str(value)
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, list):
@@ -194,7 +217,7 @@ def guess_config(location: str) -> dict[str, Json]:
     written.
     """
     with open_file(location) as file:
-        head = file.read(1 << 16)
+        head = _head(file, location, 1 << 16)
     if head.startswith(PARQUET_MAGIC):
         return {"fileType": "parquet", "compressionType": "none"}
     compression = "gzip" if head.startswith(GZIP_MAGIC) else "none"

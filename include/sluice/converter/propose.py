@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from sluice.converter.fields import HTTP_V2_KEYS
 from sluice.converter.isotime import iso_to_ms
 from sluice.converter.outcomes import Json, RowError
+from sluice.converter.preview import PreviewError
 from sluice.converter.timepattern import compile_pattern
 
 # Likely names of a role's column, the likeliest first; compared without case, blanks and punctuation.
@@ -78,12 +79,18 @@ def propose(
     """Propose a whole configuration for a file whose first rows are given.
 
     Columns with a role or a name of the HTTP V2 API fill that field, all others become event properties.
+    PreviewError if there is no row.
     """
     columns: dict[str, list[Json]] = {}
+    problem = "it has none with a field"
     for row in rows:
-        if not isinstance(row, RowError):
+        if isinstance(row, RowError):
+            problem = row.reason
+        else:
             for name, value in row.items():
                 columns.setdefault(name, []).append(value)
+    if not columns:
+        raise PreviewError(f"{location}: no row can be read: {problem}")
     mapping: dict[str, Json] = {}
     used: set[str] = set()
     for role, names in ROLES.items():

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from moto import mock_aws
 
 from sluice.cli.converter import converter
-from sluice.converter import ConverterConfig, RowError
+from sluice.converter import ConverterConfig, RowError, preview
 from sluice.converter.preview import PreviewError, read_rows
+from sluice.errors import SluiceError
 
 MAPPING = {
     "event_type": "action",
@@ -84,6 +85,39 @@ def test_check_warns_of_a_field_that_is_ignored(config):
     assert "colour is neither an HTTP V2 nor an Identify key" in run("check", config)
 
 
+def test_check_says_what_becomes_of_the_export_s_own_columns(config):
+    write(config, {**MAPPING, "library": "l"})
+    assert "library is neither an HTTP V2 nor an Identify key; Sluice keeps it" in run("check", config)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file or directory"),
+        (b"", "is empty"),
+        (b"{oops", "is not JSON: Expecting property name"),
+        (b"\x93\xff", "is not UTF-8 text"),
+        (b"[" * 100_000, "nested deeper than 200 levels"),
+        (b"[]", "an empty list; a configuration is an object"),
+    ],
+    ids=["missing", "empty", "broken", "binary", "deep", "list"],
+)
+@pytest.mark.parametrize("command", ["check", "preview", "test", "explain"])
+def test_a_configuration_that_cannot_be_read_is_one_message(tmp_path, file, command, content, words):
+    path = tmp_path / "c.json"
+    if content is not None:
+        path.write_bytes(content)
+    arguments = [file] if command in ("preview", "explain") else []
+    output = run(command, path, *arguments, code=1)
+    assert words in output
+    assert output.count(str(path)) == 1
+    assert "Errno" not in output
+
+
+def test_a_folder_is_no_configuration(tmp_path):
+    assert "Is a directory" in run("check", tmp_path, code=1)
+
+
 def test_check_names_all_problems(config):
     write(config, {"user_id": ["concatt", "a"], "time": ["int", "5"]}, fileType="xml")
     output = run("check", config, code=1)
@@ -126,6 +160,94 @@ def test_preview_reads_s3(config, monkeypatch):
     assert "s3://shop/none" in str(result.exception)
 
 
+def failure(*arguments):
+    """The message with which the command line ends."""
+    result = CliRunner().invoke(converter, [str(argument) for argument in arguments])
+    assert isinstance(result.exception, (SluiceError, SystemExit)), result.exception
+    assert result.exit_code == 1
+    return str(result.exception) if isinstance(result.exception, SluiceError) else result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file or directory"),
+        (b"", "is empty"),
+        (b"\x93\xff\n", "is not utf-8 text"),
+        (b"[1]", "the file is a JSON array"),
+        (gzip.compress(b"{}\n"), "compressionType is none, but the file is gzip"),
+    ],
+    ids=["missing", "empty", "binary", "array", "gzip"],
+)
+@pytest.mark.parametrize("command", ["preview", "explain", "init"])
+def test_a_file_that_cannot_be_read_is_one_message(config, tmp_path, command, content, words):
+    path = tmp_path / "rows"
+    if content is not None:
+        path.write_bytes(content)
+    if command == "init":
+        words = words.replace("compressionType is none, but the file is gzip", "it has none with a field")
+    assert words in failure(command, *([] if command == "init" else [config]), path)
+
+
+def test_a_folder_is_no_file_of_rows(config, tmp_path):
+    assert "Is a directory" in failure("preview", config, tmp_path)
+    assert "Is a directory" in failure("init", tmp_path)
+
+
+def test_init_needs_a_row_that_can_be_read(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text("{oops\n")
+    assert "no row can be read: line 1 is not JSON" in failure("init", path)
+    path.write_text("name,user\n")
+    assert "no row can be read" in failure("init", path)
+
+
+def test_init_says_where_it_cannot_write(tmp_path, file):
+    assert "No such file or directory" in failure("init", file, "--output", tmp_path / "no" / "c.json")
+
+
+@pytest.mark.parametrize(
+    ("location", "environment", "words"),
+    [
+        ("s3://shop/rows", {}, "Unable to locate credentials"),
+        ("s3://shop", {}, "s3://bucket/key"),
+        ("s3://", {}, "s3://bucket/key"),
+        ("s3://shop/rows", {"AWS_PROFILE": "none-such"}, "none-such"),
+        ("s3://shop/rows", {"AWS_ENDPOINT_URL": "nowhere"}, "Invalid endpoint"),
+    ],
+)
+def test_s3_that_cannot_be_reached_is_one_message(
+    config, monkeypatch, tmp_path, location, environment, words
+):
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert words in failure("preview", config, location)
+
+
+@mock_aws
+@pytest.mark.parametrize("file_type", ["json", "parquet"])
+def test_an_object_that_vanishes_while_it_is_read_is_one_message(config, monkeypatch, file_type):
+    write(config, MAPPING, fileType=file_type)
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="shop")
+    client.put_object(Bucket="shop", Key="rows", Body=b"PAR1" * 10)
+    opened = preview.open_file("s3://shop/rows")
+    client.delete_object(Bucket="shop", Key="rows")
+    monkeypatch.setattr(preview, "open_file", lambda location: opened)
+    assert "s3://shop/rows: An error occurred (NoSuchKey)" in failure("preview", config, "s3://shop/rows")
+
+
+@pytest.mark.parametrize("command", ["preview", "explain"])
+def test_half_a_character_can_be_shown(config, tmp_path, command):
+    path = tmp_path / "rows"
+    path.write_text('{"action": "\\ud800", "x\\udfff": 1}\n')
+    assert "\\ud800" in run(command, config, path)
+
+
 def cases(config, *cases):
     config.with_name("shop.tests.json").write_text(json.dumps(cases))
 
@@ -154,6 +276,24 @@ def test_test_runs_the_cases_beside_the_converter(config):
     assert '/event_properties/sku: not expected, found the string "A"' in output
     assert "an error of the field time" in output
     assert "0 of 3 cases passed" in output
+
+
+def test_test_says_how_the_file_of_cases_must_look(config):
+    assert "shop.tests.json: No such file or directory; it must hold a list of objects" in failure(
+        "test", config
+    )
+    config.with_name("shop.tests.json").write_text("{")
+    assert "shop.tests.json: is not JSON" in failure("test", config)
+    for case in ({"clock_ms": "x"}, {"error": 5}, {"name": 5}):
+        cases(config, {"row": {}, **({} if "error" in case else {"event": {}}), **case})
+        assert "must hold a list of objects" in failure("test", config)
+
+
+def test_a_case_with_half_a_character_can_be_shown(config):
+    cases(config, {"name": "\ud800", "row": {"action": "\ud801"}, "event": {"event_type": "\ud802"}})
+    output = run("test", config, code=1)
+    assert "FAILED  \\ud800" in output
+    assert "\\ud802" in output
 
 
 def test_explain_counts_what_each_field_got(config, file):
@@ -259,6 +399,14 @@ def test_a_json_array_is_refused_and_other_lines_are_row_errors(tmp_path):
     assert "line 3" in infinite.reason
 
 
+def test_a_parquet_time_that_python_cannot_hold_is_one_message(tmp_path):
+    file = tmp_path / "a.parquet"
+    year_zero = pyarrow.array([-62_150_000_000_000_000], pyarrow.timestamp("us"))
+    pyarrow.parquet.write_table(pyarrow.table({"t": year_zero}), file)
+    with pytest.raises(PreviewError, match="cannot be read"):
+        rows(file, file_type="parquet")
+
+
 def test_parquet_types_become_json(tmp_path):
     table = pyarrow.table(
         {
@@ -268,6 +416,7 @@ def test_parquet_types_become_json(tmp_path):
             "exact": [decimal.Decimal("1.50")],
             "whole": [decimal.Decimal("7.00")],
             "long": [decimal.Decimal("1234567890123456789.01")],
+            "inexact": pyarrow.array([decimal.Decimal("9007199254740993")], pyarrow.decimal128(20, 0)),
             "bytes": [b"\x00\xff"],
             "nan": [float("nan")],
             "struct": [{"a": [1, None]}],
@@ -284,6 +433,7 @@ def test_parquet_types_become_json(tmp_path):
             "exact": 1.5,
             "whole": 7,
             "long": "1234567890123456789.01",
+            "inexact": "9007199254740993",
             "bytes": base64.b64encode(b"\x00\xff").decode(),
             "nan": None,
             "struct": {"a": [1, None]},
