@@ -66,7 +66,9 @@ class GzipParts:
         return parts
 
     def _cut(self, size: int) -> bytes:
-        part = bytes(self._held[:size])
+        # Through a view: a slice of the bytearray itself would be one more copy.
+        with memoryview(self._held) as held, held[:size] as cut:
+            part = bytes(cut)
         del self._held[:size]
         self._sha256.update(part)
         self.bytes += len(part)

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 from sluice.exports.bucket import Bucket
 
 # Parts that wait or travel, over and above the one being filled: with 16 MiB each, what memory they take.
-_IN_FLIGHT = 3
+_IN_FLIGHT = 2
 
 
 class UploadSink:

@@ -44,7 +44,10 @@ from sluice.ledger.tables import hours, lake_versions
 log = logging.getLogger(__name__)
 
 # Parts that travel at once; more do not help one stream of parts that are made one after the other.
-_UPLOADERS = 3
+_UPLOADERS = 2
+# Rows read at once: enough that Arrow's work outweighs the calls, little enough that a few batches on their
+# way through the pipeline are some tens of megabytes.
+_BATCH_ROWS = 10_000
 # How often, in seconds, a long hour says how far it is.
 _PROGRESS = 10.0
 # Answers by which a store may refuse a part without bytes; AWS takes it.
@@ -179,7 +182,7 @@ class Stager:
         def encoded() -> Iterator[tuple[Lines, pa.Array]]:
             if not content.fingerprint.rows:
                 return
-            for batch in read_hour(self._lake, project, hour, content.version, columns):
+            for batch in read_hour(self._lake, project, hour, content.version, columns, _BATCH_ROWS):
                 times, row = batch.column("server_upload_time"), 0
                 for lines in encoder.encode(batch):
                     yield lines, times.slice(row, len(lines))
