@@ -1,4 +1,6 @@
+import sqlite3
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 
@@ -35,6 +37,19 @@ def test_four_processes_migrate_at_once(ledger_url):
         list(pool.map(_migrate, [ledger_url] * 4))
     with Ledger.open(ledger_url, migrate=False).begin() as connection:
         assert connection.execute(select(counters)).all() == []
+
+
+def test_a_new_file_may_be_opened_while_another_process_writes_its_first_table(tmp_path, monkeypatch):
+    """Where a file is not in WAL mode yet, SQLite refuses the switch at once instead of waiting."""
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE first (x)")
+        monkeypatch.setattr("sluice.ledger.database.time.sleep", lambda _: other.execute("COMMIT"))
+        ledger = Ledger.open(f"sqlite:///{path}")
+        assert not other.in_transaction
+    with ledger.begin() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
 
 
 def test_a_ledger_newer_than_the_program_is_refused(ledger):
