@@ -125,7 +125,8 @@ def _converter_file_problems(folder: Path, source: ImportConfig) -> list[ConfigP
     converters = folder / "converters"
     if (converters / source.converter).is_file():
         return []
-    there = sorted(path.name for path in converters.glob("*.json") if path.name != "schema.json")
+    names = sorted(path.name for path in converters.glob("*.json"))
+    there = [name for name in names if name != "schema.json" and not name.endswith(".tests.json")]
     allowed = ", ".join(there) or "the name of a file that you put there"
     return [source.problem(("converter",), f"there is no file converters/{source.converter}", allowed)]
 

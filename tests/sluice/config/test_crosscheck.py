@@ -117,3 +117,10 @@ def test_projects_hold_together(folder, change, words):
     content["projects"].append(change)
     folder.write("projects.yaml", content)
     assert words in "\n".join(messages(folder))
+
+
+def test_only_converters_are_offered_for_a_missing_one(folder):
+    folder.write("converters/plain.tests.json", [])
+    folder.write("converters/schema.json", {})
+    folder.source(converter="gone.json")
+    assert folder.only_problem().endswith("there is no file converters/gone.json. Allowed: plain.json.")
