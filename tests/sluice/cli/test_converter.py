@@ -5,6 +5,7 @@ import datetime
 import decimal
 import gzip
 import json
+from pathlib import Path
 
 import boto3
 import pyarrow
@@ -276,6 +277,18 @@ def test_test_runs_the_cases_beside_the_converter(config):
     assert '/event_properties/sku: not expected, found the string "A"' in output
     assert "an error of the field time" in output
     assert "0 of 3 cases passed" in output
+
+
+def test_the_shipped_converters_pass_their_cases():
+    folder = Path(__file__).parents[3] / "include/config/converters"
+    shipped = {path.name for path in folder.glob("*.json")} - {"schema.json"}
+    converters = {name for name in shipped if not name.endswith(".tests.json")}
+    assert {"amplitude_export.json", "flights.json"} <= converters
+    assert {name.removesuffix(".tests.json") + ".json" for name in shipped - converters} == converters
+    for name in converters:
+        output = run("test", folder / name)
+        assert "passed  " in output
+        assert "FAILED" not in output
 
 
 def test_test_says_how_the_file_of_cases_must_look(config):
