@@ -55,7 +55,7 @@ A source describes how to get a value from the current element, at first the row
 
 - a **string** is one key of it, dots included; on a list, a digit string is an index from 0;
 - a **list** `["operator", argument…]` calls an operator; in the signatures below everything behind `|` may
-  be   repeated, always as a whole group;
+  be repeated, always as a whole group;
 - an **object** builds an object: its keys are kept, its values are sources.
 
 A static value is written `["value", …]`. Evaluation gives a JSON value (null included) or *no value*; a key
@@ -68,8 +68,35 @@ it; for all other operators null is no value, and no value in means no value out
 The mapping is evaluated, top-level nulls are dropped, a row whose ignore flag is true is left out, and
 `$skip_user_properties_sync` is set to true unless the mapping sets it. Values are not cast. In
 `user_properties` and `group_properties`, property operations (`$set`, `$append`, …) and plain properties must
-not be mixed. Target fields that neither the HTTP V2 nor the Identify API knows are ignored: `check` warns of
-them.
+not be mixed. Target fields that neither the HTTP V2 nor the Identify API knows are ignored, all but
+`device_type` and `library`, which exports have as columns: `check` warns of them.
+
+## Cases
+
+`sluice converter test shop.json` runs the cases in `shop.tests.json` beside it and shows each field in which
+an event is not the expected one:
+
+```json
+[
+  {
+    "name": "a purchase",
+    "row": {"action": "buy", "user": "jo-17", "occurred_at": "2024-01-02T03:04:05Z", "item": {"sku": "A1"}},
+    "event": {
+      "event_type": "buy",
+      "user_id": "jo-17",
+      "time": 1704164645000,
+      "event_properties": {"sku": "A1"},
+      "$skip_user_properties_sync": true
+    }
+  }
+]
+```
+
+`event` is null for a row that the ignore flag leaves out. Instead of `event`, `error` names the field of a row
+error (`""` for the event as a whole). `clock_ms` sets the clock of `iso_time_now` and `ms_time_now`.
+
+Two converters come with Sluice, each with its cases: `flights.json` for the demo, and `amplitude_export.json`,
+which takes files that Amplitude or Sluice exported and gives the events that they came from.
 """
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from sluice.converter import NoValue, evaluate
+from sluice.converter import Converter, NoValue, evaluate
+from sluice.converter.cases import Result, run_cases
 from sluice.converter.compiler import BY_NAME, OPERATORS
 from sluice.converter.reference import FAMILIES, reference_page, schema_text
 
@@ -33,6 +34,14 @@ def test_each_operator_has_an_example_and_a_place():
     assert all(operator.examples for operator in OPERATORS)
     assert sorted(o.name for _, family in FAMILIES for o in family) == sorted(o.name for o in OPERATORS)
     assert len(BY_NAME) == sum(1 + len(operator.aliases) for operator in OPERATORS)
+
+
+def test_the_cases_of_the_page_hold_for_its_converter(tmp_path):
+    config, cases = (block.split("```")[0] for block in reference_page().split("```json\n")[1:3])
+    path = tmp_path / "shop.tests.json"
+    path.write_text(cases)
+    [result] = run_cases(Converter.from_config(json.loads(config)), path)
+    assert result == Result("a purchase", ())
 
 
 def test_the_page_is_current():
