@@ -8,7 +8,7 @@ from exporting import HOUR, PROJECT, Destination
 from sqlalchemy import update
 
 from sluice.exports.errors import ContentMismatch
-from sluice.lake import HourNotOver, close_until
+from sluice.lake import HourNotOver, close_until, closed_until
 from sluice.lake.schema import EXPORT_KEYS
 from sluice.ledger import exported
 from sluice.ledger.exported import HourHeld
@@ -279,3 +279,15 @@ def test_a_live_writers_own_hour_is_an_error_for_the_others(make):
     destination.exporter("one").export(HOUR)
     with pytest.raises(HourHeld, match="the run one"):
         destination.exporter("two", "scheduled").export(HOUR)
+
+
+def test_the_publish_task_alone_closes_the_hour_before_it_exports_it(make):
+    """Somebody may mark the first task as done by hand."""
+    destination = make()
+    destination.add_events(["a"])
+    assert actions(destination.exporter("run").publish(HOUR)) == [(12, "published")]
+    assert closed_until(destination.ledger, PROJECT) == NEXT
+    destination.assert_consistent()
+    hour = destination.ledger.now().replace(minute=0, second=0, microsecond=0)
+    with pytest.raises(HourNotOver):
+        destination.exporter("run").publish(hour)

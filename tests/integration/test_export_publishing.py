@@ -17,6 +17,7 @@ IDS = [f"event-{n:03}" for n in range(40)]
 # A replacement takes eleven changes (see below); after the last one only the ledger's record is missing.
 STAGING, PUBLISHING = range(6), range(6, 11)
 EVERYWHERE = [("seaweedfs", n) for n in (*STAGING, *PUBLISHING)] + [("moto", n) for n in (0, 6, 7, 9, 10)]
+on_both_stores = pytest.mark.parametrize("store", ["seaweedfs", "moto"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +26,10 @@ def buckets():
     return {}
 
 
-@pytest.fixture(params=["seaweedfs", "moto"])
+@pytest.fixture
 def store(request, buckets):
-    """A client of each store in turn, and a bucket there."""
-    name = request.param
+    """A client of a store, SeaweedFS unless the test says otherwise, and a bucket there."""
+    name = getattr(request, "param", "seaweedfs")
     if name == "seaweedfs":
         client = request.getfixturevalue("s3")
     else:
@@ -120,6 +121,7 @@ def changes_of_a_replacement(destination):
     return bucket.calls
 
 
+@on_both_stores
 def test_a_replacement_takes_the_marker_off_first_and_completes_it_last(destination):
     replace_hour(destination)
     calls = changes_of_a_replacement(destination)
@@ -207,6 +209,7 @@ def test_a_writer_that_sleeps_before_any_change_while_another_publishes_publishe
     assert sorted(destination.all_ids()) == sorted([*IDS, "late-1", "late-2"])
 
 
+@on_both_stores
 def test_a_live_claim_is_respected(destination):
     replace_hour(destination)
     destination.exporter("second").export(HOUR)
@@ -222,6 +225,7 @@ def test_a_live_claim_is_respected(destination):
     assert destination.listing() != before
 
 
+@on_both_stores
 def test_two_sleeping_writers_one_publishes(destination):
     """Both have staged; the second took over. The first publishes nothing, whenever it wakes up."""
     replace_hour(destination)
@@ -237,7 +241,6 @@ def test_two_sleeping_writers_one_publishes(destination):
     assert outcome.action == "unchanged"
 
 
-@pytest.mark.parametrize("store", ["seaweedfs"], indirect=True)  # moto answers 500 for such an upload
 def test_uploads_that_the_store_threw_away_are_staged_again(destination):
     """A lifecycle rule may abort uploads between the two tasks; the publish task's retry heals it."""
     replace_hour(destination)
@@ -255,6 +258,7 @@ def test_uploads_that_the_store_threw_away_are_staged_again(destination):
     destination.assert_consistent()
 
 
+@on_both_stores
 def test_an_unchanged_hour_is_neither_read_nor_written(destination):
     before = destination.listing()
     bucket = destination.scripted()
@@ -341,6 +345,7 @@ def test_objects_without_a_marker_are_a_broken_run(make):
     destination.assert_consistent()
 
 
+@on_both_stores
 def test_a_store_that_takes_no_empty_part_gets_a_marker_by_conditional_put(store, make):
     client, _ = store
     other = boto3.session.Session().client(

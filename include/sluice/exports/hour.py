@@ -188,6 +188,8 @@ class Exporter:
     def _publish_hour(self, id: HourId) -> HourOutcome:
         before = exported.record(self._ledger, id)
         if not _is_staged_by(before, self._run.id):
+            # Normally done by the export task; an hour that is still open must not be published.
+            close_until(self._lake, self._ledger, id.project, id.hour + HOUR, self._config.close_wait)
             settled = self._settled(id)
             if settled is not None:
                 return settled

@@ -79,7 +79,7 @@ def reference(row, dialect, extra=None):
     repeat=st.sampled_from([1, 3]),
     dialect=st.sampled_from(["observed", "documented"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_lines_equal_a_row_by_row_reference(rows, repeat, dialect):
     rows = rows * repeat
     full = [row | {"extra": None if extra is None else json.dumps(extra)} for row, extra in rows]
