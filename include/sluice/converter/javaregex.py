@@ -688,7 +688,9 @@ def replacement_parts(java: str, translation: Translation) -> list[str | int]:
                 literal = ""
             if java[at : at + 1] == "{":
                 end = java.find("}", at)
-                name = java[at + 1 : end] if end >= 0 else java[at + 1 :]
+                if end < 0:
+                    raise RegexProblem("the replacement has ${ without }")
+                name = java[at + 1 : end]
                 if name not in translation.names:
                     raise RegexProblem(f"${{{name}}} in the replacement names no group of the pattern")
                 parts.append(translation.names[name])

@@ -1,6 +1,10 @@
 r"""The translation of Java 7 regular expressions: what they match in Java, and what is refused by name."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sluice.converter import ConfigError, RowError, evaluate
 from sluice.converter.javaregex import BoundedPattern, RegexProblem, replacement_parts, translate
@@ -132,6 +136,23 @@ def test_bad_replacement_is_found_at_load(replacement):
     with pytest.raises(ConfigError) as refused:
         evaluate(["replace_with", "(a)", replacement, "s"], {})
     assert [(p.pointer, p.operator) for p in refused.value.problems] == [("/2", "replace_with")]
+
+
+@pytest.mark.parametrize("replacement", ["${n", "x${n", "${", "${n}${n"])
+def test_an_open_brace_in_a_replacement_is_found_at_load(replacement):
+    with pytest.raises(RegexProblem, match="without }"):
+        replacement_parts(replacement, translate("(?<n>a)"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    java=st.text(r"ab(?<n>)[]{}\kQEpLx0,1-^&|*+$.", max_size=12), replacement=st.text(r"a$\{n}1", max_size=6)
+)
+def test_any_text_is_a_pattern_or_a_named_problem(java, replacement):
+    for pattern in (java, f"(?<n>{java}b)"):
+        with suppress(RegexProblem):
+            parts = replacement_parts(replacement, translate(pattern))
+            assert isinstance(BoundedPattern(pattern).replace_all("ab1", parts), str)
 
 
 BOMB = "(a|aa)+$"
