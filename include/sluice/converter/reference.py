@@ -92,11 +92,12 @@ an event is not the expected one:
 ]
 ```
 
-`event` is null for a row that the ignore flag leaves out. Instead of `event`, `error` names the field of a row
-error (`""` for the event as a whole). `clock_ms` sets the clock of `iso_time_now` and `ms_time_now`.
+`event` is null for a row that the ignore flag leaves out. Instead of `event`, `error` names the field of a
+row error (`""` for the event as a whole). `clock_ms` sets the clock of `iso_time_now` and `ms_time_now`.
 
-Two converters come with Sluice, each with its cases: `flights.json` for the demo, and `amplitude_export.json`,
-which takes files that Amplitude or Sluice exported and gives the events that they came from.
+Two converters come with Sluice, each with its cases: `flights.json` for the demo, and
+`amplitude_export.json`, which takes files that Amplitude or Sluice exported and gives the events that they
+came from.
 """
 
 
