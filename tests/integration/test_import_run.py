@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import files as package_files
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 
 from sluice.access.storage import S3Store
@@ -48,15 +51,17 @@ def converter_path(tmp_path: Path) -> Path:
     return path
 
 
-def write_converter(path: Path, event_type: object) -> None:
+def write_converter(path: Path, event_type: object, file_type: str = "csv", packed: bool = True) -> None:
     function = {
         "event_type": event_type,
         "user_id": "user",
         "time": "time",
         "event_properties": {"n": "name"},
     }
-    config = {"fileType": "csv", "compressionType": "gzip", "convertToAmplitudeFunc": function}
-    document = {"converterConfig": config, "keyValidatorConfig": {"filterPattern": r".*\.csv\.gz"}}
+    compression = "gzip" if packed else "none"
+    config = {"fileType": file_type, "compressionType": compression, "convertToAmplitudeFunc": function}
+    pattern = rf".*\.{file_type}" + (r"\.gz" if packed else "")
+    document = {"converterConfig": config, "keyValidatorConfig": {"filterPattern": pattern}}
     path.write_text(json.dumps(document))
 
 
@@ -242,6 +247,93 @@ def test_bad_files_fail_with_their_reasons_and_the_others_go_on(
     # They are not tried again by themselves.
     found, _, _, _ = go(start("run-2"))
     assert found.batches == []
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_json_lines_are_imported(
+    start: Start, s3: S3Client, bucket: str, tmp_path: Path, packed: bool
+) -> None:
+    converter = tmp_path / "lines.json"
+    write_converter(converter, "kind", "json", packed)
+    ending = "json.gz" if packed else "json"
+
+    def put_lines(name: str, *lines: str) -> None:
+        data = "\n".join(lines).encode()
+        s3.put_object(Bucket=bucket, Key=f"in/{name}.{ending}", Body=gzip.compress(data) if packed else data)
+
+    good = {"kind": "open", "user": "user-1", "time": 1357034400000, "name": {"id": 10**30, "é": None}}
+    put_lines(
+        "rows", json.dumps(good), "", "{broken", '["no object"]', '{"kind": "\\ud800"}', json.dumps(good)
+    )
+    put_lines("array", f"[{json.dumps(good)}]")
+    put_lines("pretty", *json.dumps(good, indent=1).split("\n"))
+    s3.put_object(
+        Bucket=bucket, Key=f"in/utf-16.{ending}",
+        Body=gzip.compress("{}".encode("utf-16")) if packed else "{}".encode("utf-16"),
+    )  # fmt: skip
+    run = start(converter=converter, error_budget=0.6)
+    _, _, loaded, _ = go(run)
+    assert "write one object per line, without brackets" in reason(run, f"array.{ending}")
+    assert "Perhaps the objects stand over several lines" in reason(run, f"pretty.{ending}")
+    assert "is UTF-16 text" in reason(run, f"utf-16.{ending}")
+    assert state(run)[f"rows.{ending}"] == ("done", 2)
+    assert loaded.counts.loaded == 2
+    # The row numbers count rows, not lines; the digits of the long number are all there.
+    rows = events(run)
+    assert {one["$insert_id"] for one in rows} == {f"{bucket}/in/rows.{ending}:0:0:{n}" for n in (0, 4)}
+    assert [json.loads(one["event_properties"]) for one in rows] == [{"n": good["name"]}] * 2
+    rejects = run.lake.table("rejects").to_pyarrow_table().to_pylist()
+    assert sorted((one["row"], one["raw"]) for one in rejects if one["key"] == f"in/rows.{ending}") == [
+        (1, "{broken"),
+        (2, '["no object"]'),
+        (3, '{"kind": "\\ud800"}'),
+    ]
+
+
+def test_parquet_is_imported(start: Start, s3: S3Client, bucket: str, tmp_path: Path) -> None:
+    converter = tmp_path / "parquet.json"
+    write_converter(converter, "kind", "parquet", packed=False)
+    moment = pa.array([1357034400000123, 1 << 62, None], pa.timestamp("us"))
+    table = pa.table(
+        {
+            "kind": ["open", "open", None],
+            "user": ["user-1", "user-2", "user-3"],
+            "time": [1357034400000] * 3,
+            "name": pa.StructArray.from_arrays([moment, pa.array([b"1", b"2", b"3"])], ["at", "bytes"]),
+            "other": [1, 2, 3],
+        }
+    )
+    target = BytesIO()
+    pq.write_table(table, target)
+    content = target.getvalue()
+    for name, body in (
+        ("rows", content),
+        ("cut", content[:-1]),
+        ("broken", content[:-8] + b"\xff\xff\xff\x7f" + content[-4:]),
+        ("packed", gzip.compress(content)),
+        ("text", b'{"kind": "open"}\n'),
+    ):
+        s3.put_object(Bucket=bucket, Key=f"in/{name}.parquet", Body=body)
+    run = start(converter=converter, error_budget=0.7)
+    _, _, loaded, _ = go(run)
+    assert "ends early" in reason(run, "cut.parquet")
+    assert "broken footer" in reason(run, "broken.parquet")
+    assert "without gzip around it" in reason(run, "packed.parquet")
+    assert "is not Parquet" in reason(run, "text.parquet")
+    assert loaded.counts.loaded == 1
+    [event] = events(run)
+    assert json.loads(event["event_properties"]) == {
+        "n": {"at": "2013-01-01T10:00:00.000123", "bytes": "MQ=="}
+    }
+    rejects = run.lake.table("rejects").to_pyarrow_table().sort_by("row").to_pylist()
+    assert [one["row"] for one in rejects] == [1, 2]
+    assert "outside of the years 1 to 9999" in rejects[0]["reason"]
+    assert rejects[1]["field"] == "event_type"
+    # The whole row, also what the converter has no use for.
+    assert json.loads(rejects[1]["raw"]) == {
+        "kind": None, "user": "user-3", "time": 1357034400000, "name": {"at": None, "bytes": "Mw=="},
+        "other": 3,
+    }  # fmt: skip
 
 
 def test_a_file_with_a_header_only_is_done_without_rows(start: Start, s3: S3Client, bucket: str) -> None:

@@ -6,15 +6,11 @@ other than the configured one is an error of the file (decisions D-19).
 
 from __future__ import annotations
 
-import base64
 import csv
-import datetime
 import gzip
 import io
 import json
-import math
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -111,7 +107,7 @@ def read_rows(location: str, config: ConverterConfig) -> Iterator[Row | RowError
         if config.file_type == "parquet":
             if magic != PARQUET_MAGIC:
                 raise PreviewError(f"{location}: fileType is parquet, but the file is not")
-            yield from _parquet_rows(file)
+            yield from _parquet_rows(file, location)
             return
         is_gzip = magic.startswith(GZIP_MAGIC)
         if is_gzip != (config.compression == "gzip"):
@@ -176,40 +172,21 @@ def _csv_rows(text: io.TextIOBase, config: ConverterConfig) -> Iterator[Row | Ro
             )
 
 
-def _parquet_rows(file: BinaryIO) -> Iterator[Row | RowError]:
+def _parquet_rows(file: BinaryIO, location: str) -> Iterator[Row | RowError]:
     import pyarrow
     import pyarrow.parquet
 
+    from sluice.converter.parquet import OPTIONS, ParquetJson, UnreadableSchema
+
     try:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1_000):
-            for row in batch.to_pylist(maps_as_pydicts="strict"):
-                yield {name: parquet_value(value) for name, value in row.items()}
+        parquet = pyarrow.parquet.ParquetFile(file, **OPTIONS)
+        rows = ParquetJson(parquet.schema_arrow)
+        for batch in parquet.iter_batches(batch_size=1_000):
+            yield from rows.rows(batch)
+    except UnreadableSchema as error:
+        raise PreviewError(f"{location}: {error}") from None
     except (pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise PreviewError(f"the Parquet file cannot be read: {error}") from None
-
-
-def parquet_value(value: Any) -> Json:
-    """Give a Parquet value as JSON (decisions D-17)."""
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, datetime.datetime):
-        utc = value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
-        return utc.isoformat(timespec="microseconds")
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        if Decimal(repr(float(value))) != value:
-            return str(value)
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, list):
-        return [parquet_value(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): parquet_value(item) for key, item in value.items()}
-    return str(value)
 
 
 def guess_config(location: str) -> dict[str, Json]:

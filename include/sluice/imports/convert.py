@@ -16,12 +16,11 @@ import pyarrow.fs as pafs
 
 from sluice.converter import Converter
 from sluice.errors import TransientError
-from sluice.imports.compression import decompress
 from sluice.imports.converters import recall
 from sluice.imports.discovery import Batch
 from sluice.imports.errors import FileError
 from sluice.imports.identity import RowNames
-from sluice.imports.objects import read_blocks
+from sluice.imports.objects import SourceObject
 from sluice.imports.readers import reader_for
 from sluice.imports.records import RowReader
 from sluice.imports.rows import RowPipeline, Tally
@@ -96,11 +95,11 @@ def convert_file(
     pipeline = RowPipeline(converter, RowNames(source.id, file.bucket, file.key), times)
     writer = StagingWriter(run.lake.filesystem(), run_folder(source.id, run.run), times)
     progress = _Progress(run, file, holder, pipeline.tally)
-    blocks = progress.watch(read_blocks(client, file.bucket, file.key, file.etag))
+    content = SourceObject(client, file.bucket, file.key, file.etag, file.size, progress.saw)
     paths: tuple[str | None, str | None] = (None, None)
     try:
         with writer, _quiet_gc():
-            reader = reader_for(decompress(blocks, converter.config.compression), converter)
+            reader = reader_for(content, converter)
             for row in pipeline(reader):
                 writer.add(row)
             failed = _over_budget(source.error_budget, pipeline.tally, reader)
@@ -199,20 +198,15 @@ def _quiet_gc() -> Iterator[None]:
 
 
 class _Progress:
-    """Logs how far a file is, and keeps its claim alive, once a block at most."""
+    """Logs how far a file is, and keeps its claim alive, whenever the reader has seen a block."""
 
     def __init__(self, run: ImportRun, file: SourceFile, holder: str, tally: Tally) -> None:
         self._run, self._file, self._holder, self._tally = run, file, holder, tally
         self._bytes = 0
         self._began = self._renewed = self._logged = time.monotonic()
 
-    def watch(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        for block in blocks:
-            self._bytes += len(block)
-            yield block
-            self._tick()
-
-    def _tick(self) -> None:
+    def saw(self, size: int) -> None:
+        self._bytes += size
         moment = time.monotonic()
         if moment - self._logged >= _LOG_SECONDS:
             self._logged = moment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from sluice.errors import TransientError
 from sluice.imports.errors import FileError, ImportAccessError
+from sluice.imports.ranges import RangedFile
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -73,15 +74,44 @@ def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[ListedO
         raise TransientError(f"The bucket {bucket} cannot be listed now: {error}") from error
 
 
-def read_blocks(client: S3Client, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+@dataclass(frozen=True)
+class SourceObject:
+    """One object as it was found. `seen` is told of every block with its size, and may raise to stop."""
+
+    client: S3Client
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    seen: Callable[[int], None] = lambda size: None
+
+    def blocks(self) -> Iterator[bytes]:
+        """Stream the object from its beginning; see `read_blocks`."""
+        for block in read_blocks(self.client, self.bucket, self.key, self.etag):
+            yield block
+            self.seen(len(block))
+
+    def file(self, block_bytes: int, kept: int) -> RangedFile:
+        """Open the object to be read anywhere; every read is of the version that was found."""
+        return RangedFile(self._range, self.size, block_bytes, kept)
+
+    def _range(self, start: int, end: int) -> bytes:
+        block = b"".join(read_blocks(self.client, self.bucket, self.key, self.etag, start, end))
+        self.seen(len(block))
+        return block
+
+
+def read_blocks(
+    client: S3Client, bucket: str, key: str, etag: str, start: int = 0, end: int | None = None
+) -> Iterator[bytes]:
     """Stream one object in blocks of 1 MiB at most, only as the version that `etag` names (invariant 4).
 
-    A download that breaks goes on where it stopped. Raises FileError if the object was changed, removed or
-    archived, ImportAccessError if it may not be read.
+    `start` and `end` bound the bytes. A download that breaks goes on where it stopped. Raises FileError if
+    the object was changed, removed or archived, ImportAccessError if it may not be read.
     """
-    offset, breaks = 0, 0
-    while True:
-        body = _open(client, bucket, key, etag, offset)
+    offset, breaks = start, 0
+    while end is None or offset < end:
+        body = _open(client, bucket, key, etag, offset, end)
         try:
             while block := body.read(BLOCK_BYTES):
                 offset += len(block)
@@ -99,10 +129,10 @@ def read_blocks(client: S3Client, bucket: str, key: str, etag: str) -> Iterator[
         return
 
 
-def _open(client: S3Client, bucket: str, key: str, etag: str, offset: int) -> Any:
+def _open(client: S3Client, bucket: str, key: str, etag: str, offset: int, end: int | None) -> Any:
     request: dict[str, Any] = {"Bucket": bucket, "Key": key, "IfMatch": etag}
-    if offset:
-        request["Range"] = f"bytes={offset}-"
+    if offset or end is not None:
+        request["Range"] = f"bytes={offset}-" if end is None else f"bytes={offset}-{end - 1}"
     try:
         return client.get_object(**request)["Body"]
     except ClientError as error:

@@ -1,33 +1,48 @@
-"""The readers by the converter's `fileType`; JSON lines and Parquet join here."""
+"""The readers by the converter's `fileType`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from sluice.errors import SluiceError
+from sluice.imports.compression import decompress
 from sluice.imports.csv_rows import CsvFormat, CsvRows
+from sluice.imports.json_rows import JsonRows
+from sluice.imports.objects import SourceObject
+from sluice.imports.parquet_rows import ParquetRows
 from sluice.imports.records import RowReader
 
 if TYPE_CHECKING:
     from sluice.converter import Converter
 
 
-def _csv(blocks: Iterable[bytes], converter: Converter) -> RowReader:
-    return CsvRows(blocks, CsvFormat.of(converter.config))
+def _csv(content: SourceObject, converter: Converter) -> RowReader:
+    return CsvRows(_plain(content, converter), CsvFormat.of(converter.config))
 
 
-READERS: dict[str, Callable[[Iterable[bytes], Converter], RowReader]] = {"csv": _csv}
+def _json(content: SourceObject, converter: Converter) -> RowReader:
+    return JsonRows(_plain(content, converter), converter.config.encoding)
 
 
-def reader_for(blocks: Iterable[bytes], converter: Converter) -> RowReader:
-    """Return the reader of the uncompressed bytes of a file, by the converter's `fileType`.
+def _parquet(content: SourceObject, converter: Converter) -> RowReader:
+    usage = converter.usage
+    return ParquetRows(content, None if usage.whole_row else usage.fields)
 
-    Raises SluiceError for a type that has no reader yet.
-    """
-    file_type = converter.config.file_type
-    if file_type not in READERS:
-        raise SluiceError(
-            f"fileType {file_type} cannot be imported yet: this version reads {', '.join(sorted(READERS))}."
-        )
-    return READERS[file_type](blocks, converter)
+
+def _plain(content: SourceObject, converter: Converter) -> Iterator[bytes]:
+    for block in decompress(content.blocks(), converter.config.compression):
+        yield block
+        # One compressed block may hold rows for many minutes.
+        content.seen(0)
+
+
+READERS: dict[str, Callable[[SourceObject, Converter], RowReader]] = {
+    "csv": _csv,
+    "json": _json,
+    "parquet": _parquet,
+}
+
+
+def reader_for(content: SourceObject, converter: Converter) -> RowReader:
+    """Return the reader of a file's rows, by the converter's `fileType`."""
+    return READERS[converter.config.file_type](content, converter)

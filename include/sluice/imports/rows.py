@@ -20,8 +20,8 @@ from sluice.imports.times import EventTimes
 from sluice.imports.values import printable
 
 _SHOWN_REASONS = 5
-# Quoted texts and long numbers are the row's own.
-_OWN_VALUES = re.compile(r'"[^"]*"?|\'[^\']*\'|-?\d{4,}')
+# Quoted texts, long numbers and places in a text are the row's own.
+_OWN_VALUES = re.compile(r'"[^"]*"?|\'[^\']*\'|-?\d{4,}|(?<=column )\d+|(?<=position )\d+')
 
 
 class Reject(NamedTuple):

@@ -412,12 +412,14 @@ def test_a_json_array_is_refused_and_other_lines_are_row_errors(tmp_path):
     assert "line 3" in infinite.reason
 
 
-def test_a_parquet_time_that_python_cannot_hold_is_one_message(tmp_path):
+def test_a_parquet_time_that_python_cannot_hold_is_its_row_s_error(tmp_path):
     file = tmp_path / "a.parquet"
-    year_zero = pyarrow.array([-62_150_000_000_000_000], pyarrow.timestamp("us"))
+    year_zero = pyarrow.array([-62_150_000_000_000_000, 0], pyarrow.timestamp("us"))
     pyarrow.parquet.write_table(pyarrow.table({"t": year_zero}), file)
-    with pytest.raises(PreviewError, match="cannot be read"):
-        rows(file, file_type="parquet")
+    error, good = rows(file, file_type="parquet")
+    assert isinstance(error, RowError)
+    assert "outside of the years 1 to 9999" in error.reason
+    assert good == {"t": "1970-01-01T00:00:00.000000"}
 
 
 def test_parquet_types_become_json(tmp_path):

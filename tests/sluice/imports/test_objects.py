@@ -44,8 +44,8 @@ class Client:
         step = self._plan.pop(0)
         if isinstance(step, Exception):
             raise step
-        start = int(request.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        return {"Body": Body(CONTENT[start:], step)}
+        start, _, last = request.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        return {"Body": Body(CONTENT[int(start) : int(last) + 1 if last else None], step)}
 
     def get_paginator(self, name: str) -> Any:
         return self
@@ -76,6 +76,17 @@ def test_a_broken_download_goes_on_where_it_stopped_with_the_same_version() -> N
         "bytes=3000-",
     ]
     assert {request["IfMatch"] for request in client.requests} == {'"etag"'}
+
+
+def test_a_range_that_breaks_goes_on_to_its_end_and_no_further() -> None:
+    client = Client(1000, 500, None)
+    blocks = read_blocks(client, "bucket", "dir/key", '"etag"', 2000, 5000)  # type: ignore[arg-type]
+    assert b"".join(blocks) == CONTENT[2000:5000]
+    ranges = [request["Range"] for request in client.requests]
+    assert ranges == ["bytes=2000-4999", "bytes=3000-4999", "bytes=3500-4999"]
+    # It broke where all bytes were there: nothing is left to ask for.
+    broken_at_the_end = Client(100)
+    assert b"".join(read_blocks(broken_at_the_end, "b", "k", '"etag"', 0, 100)) == CONTENT[:100]  # type: ignore[arg-type]
 
 
 def test_a_download_without_progress_ends_as_transient() -> None:
