@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from sluice.errors import SluiceError
 from sluice.lake.data_files import BOUNDED_COLUMNS
@@ -55,35 +56,44 @@ class Lake:
 
     def exists(self) -> bool:
         """Whether the lake's tables have been created."""
-        return DeltaTable.is_deltatable(self._table_uri("events"), self.storage_options)
+        return self._has("events")
 
     def create(self) -> None:
         """Create the tables that are not there yet; several processes may do so at once."""
         if self.is_local:
             Path(self.uri).mkdir(parents=True, exist_ok=True)
-        for name, schema in SCHEMAS.items():
-            if not DeltaTable.is_deltatable(self._table_uri(name), self.storage_options):
-                DeltaTable.create(
-                    self._table_uri(name),
-                    schema=schema,
-                    mode="ignore",
-                    partition_by=_PARTITIONS[name],
-                    configuration=_properties(schema),
-                    storage_options=self.storage_options,
-                )
+        for name in SCHEMAS:
+            if not self._has(name):
+                self._create_table(name)
 
-    def table(self, name: str) -> DeltaTable:
-        """Open a table at its newest version. Raises LakeError if the lake was never created."""
-        if not DeltaTable.is_deltatable(self._table_uri(name), self.storage_options):
+    def _create_table(self, name: str) -> None:
+        try:
+            DeltaTable.create(
+                self._table_uri(name),
+                schema=SCHEMAS[name],
+                mode="ignore",
+                partition_by=_PARTITIONS[name],
+                configuration=_properties(SCHEMAS[name]),
+                storage_options=self.storage_options,
+            )
+        except CommitFailedError:
+            # `ignore` looks before it commits: another process may create the table in between.
+            if not self._has(name):
+                raise
+
+    def table(self, name: str, version: int | None = None) -> DeltaTable:
+        """Open a table, at its newest version by default. Raises LakeError if the lake was never created."""
+        try:
+            return DeltaTable(self._table_uri(name), version, self.storage_options)
+        except TableNotFoundError as error:
             raise LakeError(
                 f"There is no table {name!r} at {self.uri}: check `uri` in include/config/lake.yaml."
                 " The first import creates the lake's tables."
-            )
-        return DeltaTable(self._table_uri(name), storage_options=self.storage_options)
+            ) from error
 
-    def events(self) -> DeltaTable:
-        """Open the events table at its newest version."""
-        return self.table("events")
+    def events(self, version: int | None = None) -> DeltaTable:
+        """Open the events table, at its newest version by default."""
+        return self.table("events", version)
 
     @cached_property
     def _root(self) -> pafs.FileSystem:
@@ -110,6 +120,9 @@ class Lake:
     def table_filesystem(self, name: str) -> pafs.FileSystem:
         """Return a filesystem rooted at one table, for its data files."""
         return pafs.SubTreeFileSystem(name, self._root)
+
+    def _has(self, name: str) -> bool:
+        return DeltaTable.is_deltatable(self._table_uri(name), self.storage_options)
 
     def _table_uri(self, name: str) -> str:
         return f"{self.uri}/{name}"
