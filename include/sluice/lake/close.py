@@ -42,7 +42,7 @@ def close_until(
     while True:
         snapshot = Snapshot.open(lake, ledger, project)
         if snapshot.closed_until is not None and snapshot.closed_until >= until:
-            return snapshot.version
+            return snapshot.applied
         if time.monotonic() < deadline and _loading(ledger, project, until):
             time.sleep(0.2)
             continue
@@ -59,7 +59,7 @@ def close_until(
             log.info("A load of project %s came first, closing again: %s", project, refusal)
             continue
         events = lake.events()
-        catch_up(ledger, events)
+        catch_up(lake, ledger, events)
         return int(events.version())
 
 

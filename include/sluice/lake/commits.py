@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, Transaction
 
 from sluice.lake.fingerprint import Fingerprint
+from sluice.lake.store import Lake, LakeError
 
 # The commit metadata's key; the value is JSON text.
 METADATA_KEY = "sluice"
@@ -135,18 +136,36 @@ class LogEntry:
         )
 
 
-def entries_since(events: DeltaTable, version: int) -> Iterator[tuple[int, LogEntry | None]]:
-    """Yield (version, entry) of every commit after `version` up to the table's own, oldest first.
+def entries_between(lake: Lake, after: int, last: int) -> Iterator[tuple[int, LogEntry | None]]:
+    """Yield (version, entry) of every commit to `events` after one version up to another, oldest first.
 
-    The entry is None for commits that are not the project log's, such as compactions.
+    The entry is None for commits that are not the project log's, such as compactions. Raises LakeError if
+    the log has lost one of them.
+
+    Each commit is read by its own name: deltalake's history() takes commits from the end of the log, and
+    numbers them from the version at which the table was opened, so what came in between shifts them.
     """
-    newest = events.version()
-    if newest <= version:
-        return
-    for commit in reversed(events.history(newest - version)):
-        if commit["version"] > version:
-            text = commit.get(METADATA_KEY)
-            yield commit["version"], LogEntry.from_json(text) if text else None
+    filesystem = lake.table_filesystem("events")
+    for version in range(after + 1, last + 1):
+        try:
+            with filesystem.open_input_file(f"_delta_log/{version:020d}.json") as file:
+                text = _sluice_text(file.read())
+        except FileNotFoundError as error:
+            raise LakeError(
+                f"The log of the lake at {lake.uri} no longer has the commit {version} of `events`, which"
+                " this ledger has not applied yet: something cleaned the log up, which Sluice never does."
+                " Restore the ledger from a backup that knows it, or the log's files."
+            ) from error
+        yield version, LogEntry.from_json(text) if text else None
+
+
+def _sluice_text(commit: bytes) -> str | None:
+    """Return what a commit's metadata say for Sluice: one of its lines has the commitInfo."""
+    for line in commit.splitlines():
+        if b'"commitInfo"' in line:
+            info: dict[str, str] = json.loads(line).get("commitInfo", {})
+            return info.get(METADATA_KEY)
+    return None
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -79,8 +79,8 @@ def decide(
                    row_number() OVER (PARTITION BY s.keep ORDER BY s.upload_time, s.file, s."row") - 1
                ELSE -1 END AS seq
         FROM staged s
-        LEFT JOIN users_ids u ON s.keep AND u.user_id = s.user_id
-        LEFT JOIN devices_ids d ON s.keep AND s.user_id IS NULL AND d.device_id = s.device_id
+        LEFT JOIN users_ids u ON u.user_id = s.user_id
+        LEFT JOIN devices_ids d ON d.device_id = s.device_id
         ORDER BY s.file, s."row"
         """
     ).fetchnumpy()
@@ -233,7 +233,7 @@ def _take_unused(snapshot: Snapshot, size: int) -> range:
 def _fingerprints(connection: duckdb.DuckDBPyConnection) -> dict[datetime, Fingerprint]:
     rows = connection.sql(
         f"""
-        SELECT upload_time // {_HOUR_US} AS hour, count(*), {SUMS_SQL}
+        SELECT floor(upload_time / {_HOUR_US})::BIGINT AS hour, count(*), {SUMS_SQL}
         FROM (SELECT upload_time, uuid, 0 AS revision FROM staged WHERE keep) GROUP BY hour
         """
     ).fetchall()

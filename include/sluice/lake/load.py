@@ -107,7 +107,7 @@ def load(lake: Lake, ledger: Ledger, request: LoadRequest) -> LoadResult:
                     "Another load of project %s came first, starting again: %s", request.project, refusal
                 )
                 continue
-            catch_up(ledger, snapshot.lake.events())
+            catch_up(lake, ledger, lake.events())
             return LoadResult(_counts(ledger, request), 1, refusals)
 
 

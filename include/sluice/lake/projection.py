@@ -9,23 +9,23 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from deltalake import DeltaTable
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from sluice.lake.commits import LoadedFile, LogEntry, entries_since
+from sluice.lake.commits import LogEntry, entries_between
 from sluice.lake.fingerprint import Fingerprint
-from sluice.lake.store import LakeError
+from sluice.lake.store import Lake, LakeError
 from sluice.ledger import Ledger
 from sluice.ledger.database import now
 from sluice.ledger.tables import files, hours, lake_versions, loads, projects
 
 
-def catch_up(ledger: Ledger, events: DeltaTable) -> None:
+def catch_up(lake: Lake, ledger: Ledger, events: DeltaTable) -> None:
     """Apply every commit up to the table's version that the ledger has not applied yet.
 
-    Raises LakeError if the ledger belongs to another lake.
+    Raises LakeError if the ledger belongs to another lake, or the log has lost a commit.
     """
     lake_id = str(events.metadata().id)
-    for version, entry in entries_since(events, _applied(ledger, lake_id)):
+    for version, entry in entries_between(lake, _applied(ledger, lake_id), int(events.version())):
         with ledger.begin() as connection:
             moved = connection.execute(
                 update(lake_versions)
@@ -33,7 +33,7 @@ def catch_up(ledger: Ledger, events: DeltaTable) -> None:
                 .values(version=version)
             )
             if moved.rowcount == 1 and entry is not None:
-                _apply(connection, version, entry)
+                _apply(ledger, connection, version, entry)
 
 
 def _applied(ledger: Ledger, lake_id: str) -> int:
@@ -52,7 +52,7 @@ def _applied(ledger: Ledger, lake_id: str) -> int:
     return int(known.version)
 
 
-def _apply(connection: Connection, version: int, entry: LogEntry) -> None:
+def _apply(ledger: Ledger, connection: Connection, version: int, entry: LogEntry) -> None:
     counts = entry.counts
     connection.execute(
         insert(loads).values(
@@ -73,9 +73,9 @@ def _apply(connection: Connection, version: int, entry: LogEntry) -> None:
     )
     _apply_project(connection, entry)
     if entry.hours:
-        _apply_hours(connection, entry)
-    for file in entry.files:
-        _apply_file(connection, entry, file)
+        _apply_hours(ledger, connection, entry)
+    if entry.files:
+        _apply_files(ledger, connection, entry)
 
 
 def _apply_project(connection: Connection, entry: LogEntry) -> None:
@@ -101,54 +101,71 @@ def _apply_project(connection: Connection, entry: LogEntry) -> None:
     )
 
 
-def _apply_hours(connection: Connection, entry: LogEntry) -> None:
-    mine = and_(hours.c.project == entry.project, hours.c.hour.in_(entry.hours))
-    known = {
-        row.hour: Fingerprint(row.rows, row.digest) for row in connection.execute(select(hours).where(mine))
-    }
-    new = [
-        {"project": entry.project, "hour": hour, "rows": total.rows, "digest": total.digest}
-        for hour, change in entry.hours.items()
-        for total in (known.get(hour, Fingerprint()) + change,)
-    ]
-    connection.execute(delete(hours).where(mine))
-    connection.execute(insert(hours), new)
-
-
-def _apply_file(connection: Connection, entry: LogEntry, file: LoadedFile) -> None:
-    facts = {
-        "state": "failed" if file.failed else "done",
-        "reason": file.failed,
-        "rows_read": file.counts.read,
-        "loaded": file.counts.loaded,
-        "duplicate": file.counts.duplicate,
-        "ignored": file.counts.ignored,
-        "rejected": file.counts.rejected,
-        "load_number": entry.number,
-        "finished_at": now(connection),
-        "claimed_by": None,
-        "claimed_until": None,
-    }
-    found = connection.execute(
-        update(files)
-        .where(files.c.source == entry.source, files.c.bucket == file.bucket, files.c.key == file.key)
-        .values(**facts)
-    )
-    if found.rowcount == 0:
-        # The ledger was lost: the log still knows that the file was taken.
-        connection.execute(
-            insert(files).values(
-                source=entry.source,
-                bucket=file.bucket,
-                key=file.key,
-                etag=file.etag,
-                size=0,
-                last_modified=entry.instant,
-                converter_hash="",
-                discovered_at=entry.instant,
-                **facts,
-            )
+def _apply_hours(ledger: Ledger, connection: Connection, entry: LogEntry) -> None:
+    # By their range: a load of years touches more hours than a statement takes parameters.
+    rows = connection.execute(
+        select(hours).where(
+            hours.c.project == entry.project, hours.c.hour.between(min(entry.hours), max(entry.hours))
         )
+    )
+    known = {row.hour: Fingerprint(row.rows, row.digest) for row in rows}
+    statement = ledger.insert(hours)
+    statement = statement.on_conflict_do_update(
+        index_elements=["project", "hour"],
+        set_={"rows": statement.excluded.rows, "digest": statement.excluded.digest},
+    )
+    totals = {hour: known.get(hour, Fingerprint()) + change for hour, change in entry.hours.items()}
+    connection.execute(
+        statement,
+        [
+            {"project": entry.project, "hour": hour, "rows": total.rows, "digest": total.digest}
+            for hour, total in totals.items()
+        ],
+    )
+
+
+def _apply_files(ledger: Ledger, connection: Connection, entry: LogEntry) -> None:
+    """Record what became of the load's files.
+
+    Where the ledger was lost, or discovery has yet to come by, the log is the first to name a file.
+    """
+    outcome = (
+        *("state", "reason", "rows_read", "loaded", "duplicate", "ignored", "rejected"),
+        *("load_number", "finished_at", "claimed_by", "claimed_until"),
+    )
+    statement = ledger.insert(files)
+    statement = statement.on_conflict_do_update(
+        index_elements=["source", "bucket", "key"],
+        set_={name: statement.excluded[name] for name in outcome},
+    )
+    moment = now(connection)
+    connection.execute(
+        statement,
+        [
+            {
+                "source": entry.source,
+                "bucket": file.bucket,
+                "key": file.key,
+                "etag": file.etag,
+                "size": 0,
+                "last_modified": entry.instant,
+                "converter_hash": "",
+                "discovered_at": entry.instant,
+                "state": "failed" if file.failed else "done",
+                "reason": file.failed,
+                "rows_read": file.counts.read,
+                "loaded": file.counts.loaded,
+                "duplicate": file.counts.duplicate,
+                "ignored": file.counts.ignored,
+                "rejected": file.counts.rejected,
+                "load_number": entry.number,
+                "finished_at": moment,
+                "claimed_by": None,
+                "claimed_until": None,
+            }
+            for file in entry.files
+        ],
+    )
 
 
 def _later(known: datetime | None, new: datetime | None) -> datetime | None:

@@ -17,9 +17,9 @@ from sqlalchemy import select
 from sluice.lake.commits import LogEntry, application_id
 from sluice.lake.data_files import write_data_files
 from sluice.lake.projection import catch_up
-from sluice.lake.store import SCHEMAS, SIDE_TABLES, Lake
+from sluice.lake.store import SCHEMAS, SIDE_TABLES, Lake, LakeError
 from sluice.ledger import Ledger
-from sluice.ledger.tables import loads, projects
+from sluice.ledger.tables import lake_versions, loads, projects
 
 # Instants have the precision of Amplitude's own: milliseconds (amplitude-spec 1.4).
 TICK = timedelta(milliseconds=1)
@@ -34,7 +34,8 @@ class Snapshot:
     """One project's tables at the versions at which they were opened.
 
     A commit goes through the same table objects: the log refuses it if the project has committed since
-    (ADR 1). `number` is the number that the next commit takes.
+    (ADR 1). `number` is the number that the next commit takes. `applied` is the version of `events` at which
+    `last_instant` and `closed_until` stand: others may have brought the ledger further than these tables.
     """
 
     lake: Lake
@@ -42,6 +43,7 @@ class Snapshot:
     project: int
     tables: dict[str, DeltaTable]
     number: int
+    applied: int
     last_instant: datetime | None
     closed_until: datetime | None
 
@@ -49,24 +51,25 @@ class Snapshot:
     def open(cls, lake: Lake, ledger: Ledger, project: int) -> Snapshot:
         """Open all tables, then bring the ledger up to the version of `events`."""
         tables = {name: lake.table(name) for name in (*SIDE_TABLES, "events")}
-        catch_up(ledger, tables["events"])
+        catch_up(lake, ledger, tables["events"])
         numbers = [table.transaction_version(application_id(project)) or 0 for table in tables.values()]
         with ledger.begin() as connection:
-            state = connection.execute(select(projects).where(projects.c.project == project)).first()
+            # One statement: two could see two states of the ledger.
+            state = connection.execute(
+                select(lake_versions.c.version, projects.c.instant, projects.c.closed_until).select_from(
+                    lake_versions.outerjoin(projects, projects.c.project == project)
+                )
+            ).one()
         return cls(
             lake=lake,
             ledger=ledger,
             project=project,
             tables=tables,
             number=max(numbers) + 1,
-            last_instant=state.instant if state else None,
-            closed_until=state.closed_until if state else None,
+            applied=state.version,
+            last_instant=state.instant,
+            closed_until=state.closed_until,
         )
-
-    @property
-    def version(self) -> int:
-        """The version of `events` in this snapshot."""
-        return int(self.tables["events"].version())
 
     def next_instant(self) -> datetime:
         """Return the instant of a load that commits now: later than the last, never in a closed hour."""
@@ -101,26 +104,27 @@ class Snapshot:
 
     def append_side_rows(self, name: str, rows: Iterable[pa.RecordBatch], entry: LogEntry) -> None:
         """Commit rows to a side table under the entry's number, unless there are none. Raises Refused."""
-        table = self.tables[name]
-        partition_by = table.metadata().partition_columns
+        partition_by = self.tables[name].metadata().partition_columns
         actions = write_data_files(self.lake.table_filesystem(name), rows, partition_by)
         if actions:
-            self._commit(table, actions, SCHEMAS[name], entry)
+            self._commit(name, actions, entry)
 
     def commit(self, actions: list[AddAction], entry: LogEntry) -> None:
         """Commit the entry to `events`, with or without files. Raises Refused."""
-        self._commit(self.tables["events"], actions, SCHEMAS["events"], entry)
+        self._commit("events", actions, entry)
 
-    def _commit(
-        self, table: DeltaTable, actions: list[AddAction], schema: pa.Schema, entry: LogEntry
-    ) -> None:
+    def _commit(self, name: str, actions: list[AddAction], entry: LogEntry) -> None:
+        table = self.tables[name]
         try:
             table.create_write_transaction(
                 actions=list(actions),
                 mode="append",
-                schema=schema,
+                schema=SCHEMAS[name],
                 partition_by=table.metadata().partition_columns,
                 commit_properties=entry.properties(),
             )
         except CommitFailedError as error:
+            if self.lake.table(name).version() == table.version():
+                # Nothing came between, so a new snapshot would be refused as this one, for ever.
+                raise LakeError(f"The table {name!r} at {self.lake.uri} takes no commit: {error}") from error
             raise Refused(str(error)) from error

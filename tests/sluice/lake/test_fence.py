@@ -20,6 +20,7 @@ from sluice.lake import Lake, LoadRequest, close_until, hour_fingerprint, load, 
 from sluice.lake.commits import METADATA_KEY
 from sluice.lake.projection import hour_of
 from sluice.lake.snapshot import Snapshot
+from sluice.lake.store import SCHEMAS
 from sluice.ledger import Ledger
 from sluice.ledger.tables import leases as leases_table
 from sluice.ledger.tables import loads, projects
@@ -54,12 +55,13 @@ def insert_ids(lake: Lake) -> list[str]:
 def unfenced_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every commit pass without an application id, as a writer without the protocol would."""
 
-    def unfenced(self: Snapshot, table: Any, actions: Any, schema: Any, entry: Any) -> None:
+    def unfenced(self: Snapshot, name: str, actions: Any, entry: Any) -> None:
         properties = CommitProperties(custom_metadata={METADATA_KEY: entry.to_json()})
+        table = self.tables[name]
         table.create_write_transaction(
             actions=list(actions),
             mode="append",
-            schema=schema,
+            schema=SCHEMAS[name],
             partition_by=table.metadata().partition_columns,
             commit_properties=properties,
         )

@@ -213,7 +213,7 @@ def test_a_new_ledger_is_rebuilt_from_the_log(lake, ledger, tmp_path):
     close_until(lake, ledger, PROJECT, hour_of(ledger.now()), wait_seconds=0)
     load(lake, ledger, LoadRequest(7, "t", [stage(lake, "f1", ["a", "b"])]))
     other = Ledger.open(f"sqlite:///{tmp_path}/other.db")
-    catch_up(other, lake.events())
+    catch_up(lake, other, lake.events())
 
     def content(of):
         with of.begin() as connection:
