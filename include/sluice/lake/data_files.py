@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
@@ -32,18 +32,33 @@ FILE_ROWS = 1_000_000
 BOUNDED_COLUMNS = ("server_upload_time", "loaded_at", "amplitude_id", "n")
 
 
+# A file's metadata: the columns by which all its rows are sorted. What another writer makes of the rows, such
+# as a compaction, does not have it.
+_SORTED_BY = "sluice.sorted_by"
+
+
 def write_data_files(
-    filesystem: pafs.FileSystem, batches: Iterable[pa.RecordBatch], partition_by: list[str]
+    filesystem: pafs.FileSystem,
+    batches: Iterable[pa.RecordBatch],
+    partition_by: list[str],
+    sorted_by: Sequence[str] = (),
 ) -> list[AddAction]:
     """Write batches as data files of a table and return the actions that a commit needs to add them.
 
     `filesystem` is rooted at the table. Rows of one partition must be adjacent, or a partition gets more
-    files than it needs. Each file keeps the rows' order.
+    files than it needs. Each file keeps the rows' order, and says so if it is that of `sorted_by`.
     """
     actions: list[AddAction] = []
+    metadata = {_SORTED_BY: ",".join(sorted_by)}
     for partition, pieces in groupby(_split(batches, partition_by), key=itemgetter(0)):
-        actions.extend(_write_partition(filesystem, partition, (rows for _, rows in pieces)))
+        actions.extend(_write_partition(filesystem, partition, (rows for _, rows in pieces), metadata))
     return actions
+
+
+def is_sorted(file: pq.ParquetFile, sorted_by: Sequence[str]) -> bool:
+    """Whether the file says of itself that all its rows are sorted by these columns."""
+    metadata = file.metadata.metadata or {}
+    return metadata.get(_SORTED_BY.encode()) == ",".join(sorted_by).encode()
 
 
 def _split(
@@ -68,7 +83,10 @@ def _partition_text(value: Any) -> str:
 
 
 def _write_partition(
-    filesystem: pafs.FileSystem, partition: dict[str, str], batches: Iterator[pa.RecordBatch]
+    filesystem: pafs.FileSystem,
+    partition: dict[str, str],
+    batches: Iterator[pa.RecordBatch],
+    metadata: dict[str, str],
 ) -> Iterator[AddAction]:
     folder = "/".join(f"{name}={quote(value, safe='')}" for name, value in partition.items())
     if _has_folders(filesystem):
@@ -87,6 +105,7 @@ def _write_partition(
                 writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
                 statistics.add(group)
                 group = next(groups, None)
+            writer.add_key_value_metadata(metadata)
             writer.close()
             size = stream.tell()
         first = group

@@ -19,7 +19,7 @@ from sluice.lake.data_files import write_data_files
 from sluice.lake.decision import Decision, UploadTime, decide
 from sluice.lake.enrich import enriched_rows
 from sluice.lake.projection import catch_up
-from sluice.lake.schema import DEVICES, REJECTS, USERS
+from sluice.lake.schema import DEVICES, ORDER, REJECTS, USERS
 from sluice.lake.snapshot import Refused, Snapshot
 from sluice.lake.sql import connect
 from sluice.lake.store import Lake
@@ -132,6 +132,7 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
             snapshot.lake.table_filesystem("events"),
             enriched_rows(connection, snapshot, paths, decision, instant),
             snapshot.tables["events"].metadata().partition_columns,
+            sorted_by=ORDER,
         )
     for name, rows in (
         ("users", _side_rows(decision.new_users, USERS, entry)),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,13 +13,13 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from sluice.lake.data_files import is_sorted
 from sluice.lake.projection import HOUR
-from sluice.lake.schema import EVENTS, TIMESTAMP
+from sluice.lake.schema import EVENTS, ORDER, TIMESTAMP
 from sluice.lake.sql import connect
 from sluice.lake.store import Lake
 
-# The columns of the total order of a project's rows.
-_ORDER = ("server_upload_time", "loaded_at", "seq")
+_FIRST, _LAST = "min.server_upload_time", "max.server_upload_time"
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,16 @@ def read_hour(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of the hour of server_upload_time, by (server_upload_time, loaded_at, seq).
 
-    `columns` defaults to all. The order is a function of the rows alone: compaction does not change it. Files
-    whose times do not overlap are simply read one after the other; only others are sorted.
+    `columns` defaults to all. The order is a function of the rows alone: compaction does not change it. A
+    sorted file that overlaps no other in time is simply read; the others are sorted, which may spill to disk.
     """
-    names = list(columns or EVENTS.names)
-    schema = pa.schema([EVENTS.field(name) for name in names])
-    table = DeltaTable(f"{lake.uri}/events", version=version, storage_options=lake.storage_options)
-    files = _files(table, project, hour)
-    if not files:
-        return
-    if all(one.last < next_.first for one, next_ in pairwise(files)):
-        for file in files:
-            yield from _read_file(lake, file, project, hour, schema, batch_rows)
-    else:
+    schema = pa.schema([EVENTS.field(name) for name in columns or EVENTS.names])
+    for files in _overlapping(_files(lake.events(version), project, hour)):
+        if len(files) == 1:
+            with _open(lake, files[0]) as parquet:
+                if is_sorted(parquet, ORDER):
+                    yield from _read_file(parquet, project, hour, schema, batch_rows)
+                    continue
         yield from _read_sorted(lake, files, project, hour, schema, batch_rows)
 
 
@@ -60,33 +57,61 @@ def _files(table: DeltaTable, project: int, hour: datetime) -> list[_File]:
     actions = pa.table(table.get_add_actions(flatten=True))
     if not actions.num_rows:
         return []
+    for name in {_FIRST, _LAST} - set(actions.column_names):
+        actions = actions.append_column(name, pa.nulls(actions.num_rows, TIMESTAMP))
+    first, last = pads.field(_FIRST), pads.field(_LAST)
+    # A file of which the log gives no bounds, as another engine may write it, can hold any time.
     selected = actions.filter(
         (pads.field("partition.app") == project)
         & (pads.field("partition.upload_date") == pa.scalar(hour.date(), pa.date32()))
-        & (pads.field("min.server_upload_time") < pa.scalar(hour + HOUR, TIMESTAMP))
-        & (pads.field("max.server_upload_time") >= pa.scalar(hour, TIMESTAMP))
+        & (first.is_null() | (first < pa.scalar(hour + HOUR, TIMESTAMP)))
+        & (last.is_null() | (last >= pa.scalar(hour, TIMESTAMP)))
     )
     files = [
-        _File(row["path"], row["min.server_upload_time"], row["max.server_upload_time"])
-        for row in selected.select(["path", "min.server_upload_time", "max.server_upload_time"]).to_pylist()
+        _File(
+            row["path"],
+            row[_FIRST] or datetime.min.replace(tzinfo=UTC),
+            row[_LAST] or datetime.max.replace(tzinfo=UTC),
+        )
+        for row in selected.select(["path", _FIRST, _LAST]).to_pylist()
     ]
     return sorted(files, key=lambda file: (file.first, file.path))
 
 
+def _overlapping(files: Iterable[_File]) -> list[list[_File]]:
+    """Group files, which come by their first time, so that the times of two groups never overlap."""
+    groups: list[list[_File]] = []
+    last = datetime.min.replace(tzinfo=UTC)
+    for file in files:
+        if groups and file.first <= last:
+            groups[-1].append(file)
+        else:
+            groups.append([file])
+        last = max(last, file.last)
+    return groups
+
+
+@contextmanager
+def _open(lake: Lake, file: _File) -> Iterator[pq.ParquetFile]:
+    with (
+        lake.table_filesystem("events").open_input_file(file.path) as source,
+        pq.ParquetFile(source) as parquet,
+    ):
+        yield parquet
+
+
 def _read_file(
-    lake: Lake, file: _File, project: int, hour: datetime, schema: pa.Schema, batch_rows: int
+    parquet: pq.ParquetFile, project: int, hour: datetime, schema: pa.Schema, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     """Stream the rows of one file that lie in the hour, row groups outside it unread."""
-    filesystem = lake.table_filesystem("events")
-    with pq.ParquetFile(filesystem.open_input_file(file.path)) as parquet:
-        groups = _row_groups(parquet, hour)
-        physical = [name for name in schema.names if name in parquet.schema_arrow.names]
-        needed = list(dict.fromkeys([*physical, "server_upload_time"]))
-        for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=needed):
-            times = batch.column("server_upload_time").cast(TIMESTAMP)
-            rows = batch.filter(_within(times, hour))
-            if rows.num_rows:
-                yield _shape(rows, project, hour, schema)
+    groups = _row_groups(parquet, hour)
+    physical = [name for name in schema.names if name in parquet.schema_arrow.names]
+    needed = list(dict.fromkeys([*physical, "server_upload_time"]))
+    for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=needed):
+        times = batch.column("server_upload_time").cast(TIMESTAMP)
+        rows = batch.filter(_within(times, hour))
+        if rows.num_rows:
+            yield _shape(rows, project, hour, schema)
 
 
 def _row_groups(parquet: pq.ParquetFile, hour: datetime) -> list[int]:
@@ -94,7 +119,7 @@ def _row_groups(parquet: pq.ParquetFile, hour: datetime) -> list[int]:
     groups = []
     for index in range(parquet.metadata.num_row_groups):
         bounds = parquet.metadata.row_group(index).column(column).statistics
-        if bounds is None or (bounds.min < hour + HOUR and bounds.max >= hour):
+        if bounds is None or not bounds.has_min_max or (bounds.min < hour + HOUR and bounds.max >= hour):
             groups.append(index)
     return groups
 
@@ -120,13 +145,18 @@ def _shape(rows: pa.RecordBatch, project: int, hour: datetime, schema: pa.Schema
 def _read_sorted(
     lake: Lake, files: list[_File], project: int, hour: datetime, schema: pa.Schema, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Read overlapping files through one sort, which may spill to disk."""
-    full = pa.schema([EVENTS.field(name) for name in dict.fromkeys([*schema.names, *_ORDER])])
-    rows = (batch for file in files for batch in _read_file(lake, file, project, hour, full, batch_rows))
+    """Read files through one sort, which may spill to disk."""
+    full = pa.schema([EVENTS.field(name) for name in dict.fromkeys([*schema.names, *ORDER])])
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for file in files:
+            with _open(lake, file) as parquet:
+                yield from _read_file(parquet, project, hour, full, batch_rows)
+
     with connect() as connection:
-        connection.register("hour", pa.RecordBatchReader.from_batches(full, rows))
+        connection.register("hour", pa.RecordBatchReader.from_batches(full, rows()))
         wanted = ", ".join(f'"{name}"' for name in schema.names)
-        ordered = connection.sql(f"SELECT {wanted} FROM hour ORDER BY {', '.join(_ORDER)}")
+        ordered = connection.sql(f"SELECT {wanted} FROM hour ORDER BY {', '.join(ORDER)}")
         for batch in ordered.to_arrow_reader(batch_rows):
             yield pa.RecordBatch.from_arrays(
                 [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)],

@@ -134,7 +134,7 @@ HIDDEN_FIELDS = (
     pa.field("upload_date", pa.date32()),
     # The load's instant, always; the 7-day dedup window looks at it (ADR 1).
     pa.field("loaded_at", TIMESTAMP),
-    # The row's place in its load: (server_upload_time, loaded_at, seq) is a total order of a project's rows.
+    # The row's place in its load: it makes ORDER a total order of a project's rows.
     pa.field("seq", pa.int64()),
     # 0 at load, raised by each change of the row.
     pa.field("revision", pa.int32()),
@@ -146,6 +146,9 @@ HIDDEN_FIELDS = (
 )
 
 EVENTS = pa.schema([*EXPORT_FIELDS, *HIDDEN_FIELDS])
+
+# The columns of the total order of a project's rows.
+ORDER = ("server_upload_time", "loaded_at", "seq")
 
 # What a load gives to a row; everything else of EVENTS is there when rows are staged.
 ASSIGNED_AT_LOAD = frozenset(
