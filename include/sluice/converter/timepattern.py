@@ -15,8 +15,12 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import regex
+
 from sluice.converter.isotime import MAX_OFFSET_MINUTES, MS_PER_DAY, epoch_day, is_leap
-from sluice.converter.limits import MAX_PATTERN
+from sluice.converter.jsontext import shorten
+from sluice.converter.limits import MATCH_SECONDS, MAX_PATTERN, MIN_MATCH_SECONDS
+from sluice.converter.outcomes import RowError
 
 _MONTHS = [
     "January", "February", "March", "April", "May", "June",
@@ -112,22 +116,59 @@ def compile_pattern(pattern: str) -> Callable[[str], int | None]:
         raise TimePatternProblem(
             f"the pattern has {len(pattern):,} characters; at most {MAX_PATTERN:,} are allowed"
         )
-    expression, fields = _Compiler(pattern).compile()
+    compiler = _Compiler(pattern)
+    expression, fields = compiler.compile()
     _check_resolvable(set(fields))
-    matcher = re.compile(expression, re.IGNORECASE)
+    groups = _bounded(pattern, expression) if compiler.sections else _direct(expression)
 
     def read(text: str) -> int | None:
-        match = matcher.fullmatch(text)
-        if match is None:
+        parts = groups(text)
+        if parts is None:
             return None
         found: dict[str, str] = {}
-        for name, part in zip(fields, match.groups(), strict=True):
+        for name, part in zip(fields, parts, strict=True):
             # Optional sections may read a field again: it must say the same.
             if part is not None and found.setdefault(name, part) != part:
                 return None
         return _resolve(found)
 
     return read
+
+
+_Groups = Callable[[str], tuple[str | None, ...] | None]
+
+
+def _direct(expression: str) -> _Groups:
+    """Match at once: without optional sections there is one way only to read a text."""
+    matcher = re.compile(expression, re.IGNORECASE)
+
+    def groups(text: str) -> tuple[str | None, ...] | None:
+        match = matcher.fullmatch(text)
+        return None if match is None else match.groups()
+
+    return groups
+
+
+def _bounded(pattern: str, expression: str) -> _Groups:
+    """Match in bounded time: the ways to read a text multiply with every optional section (`[H][m][s]…`).
+
+    Each match that exceeds its time is a row error and halves the time of the next, as for regular
+    expressions.
+    """
+    matcher = regex.compile(expression, regex.IGNORECASE | regex.VERSION0)
+    seconds = MATCH_SECONDS
+
+    def groups(text: str) -> tuple[str | None, ...] | None:
+        nonlocal seconds
+        try:
+            match = matcher.fullmatch(text, timeout=seconds)
+        except TimeoutError:
+            took, seconds = seconds, max(MIN_MATCH_SECONDS, seconds / 2)
+            reason = f"the time pattern {shorten(repr(pattern))} took more than {took:.2g} s on this text"
+            raise RowError("", reason) from None
+        return None if match is None else match.groups()
+
+    return groups
 
 
 class _Compiler:

@@ -1,9 +1,11 @@
 """Patterns of java.time.format.DateTimeFormatter: what they read, and what is refused by name."""
 
 import datetime
+import time
 
 import pytest
 
+from sluice.converter import RowError, timepattern
 from sluice.converter.timepattern import TimePatternProblem, compile_pattern
 
 READ = [
@@ -123,3 +125,14 @@ def test_refusal_names_the_construct(pattern, named):
     with pytest.raises(TimePatternProblem) as refused:
         compile_pattern(pattern)
     assert named in str(refused.value)
+
+
+def test_optional_sections_cannot_hang_a_worker(monkeypatch):
+    pattern, hostile = "yyyy" + "[H]" * 12, "2021" + "9" * 60 + "x"
+    began = time.monotonic()
+    assert compile_pattern(pattern)(hostile) is None
+    assert time.monotonic() - began < 2
+    assert compile_pattern(pattern)("2021") == 1609459200000
+    monkeypatch.setattr(timepattern, "MATCH_SECONDS", 1e-9)
+    with pytest.raises(RowError, match=r"the time pattern 'yyyy\[H\].* took more than 1e-09 s"):
+        compile_pattern(pattern)(hostile * 1_000)
