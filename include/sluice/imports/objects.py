@@ -74,6 +74,16 @@ def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[ListedO
         raise TransientError(f"The bucket {bucket} cannot be listed now: {error}") from error
 
 
+def describe(client: S3Client, bucket: str, key: str) -> ListedObject:
+    """Return one object as a listing would show it. Raises SluiceError if it is not there."""
+    for item in list_objects(client, bucket, key):
+        # The first key with this prefix is the key itself, if there is such an object.
+        if item.key == key:
+            return item
+        break
+    raise FileError(f"The object s3://{bucket}/{key} is not there: upload it again.")
+
+
 @dataclass(frozen=True)
 class SourceObject:
     """One object as it was found. `seen` is told of every block with its size, and may raise to stop."""

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sluice.converter import Converter, RowError
 from sluice.imports.events import Cells, EventBuilder, count_bounded
@@ -69,16 +69,14 @@ class RowPipeline:
 
     def __call__(self, reader: RowReader) -> Iterator[Cells | Reject]:
         """Yield each row's cells or its reject; ignored rows are only counted."""
-        tally, convert, build = self.tally, self._converter.convert, self.builder.cells
+        tally, convert, build = self.tally, self.convert, self.builder.cells
         for row, record in enumerate(reader):
             tally.read = row + 1
             if isinstance(record, BadRow):
                 yield self._reject(row, None, record.reason, reader)
                 continue
             try:
-                if self._generated:
-                    self._add_generated(row, record)
-                event = convert(record, clock_ms=self._clock_ms)
+                event = convert(row, record)
                 if event is None:
                     tally.ignored += 1
                     continue
@@ -88,9 +86,11 @@ class RowPipeline:
             else:
                 yield cells
 
-    def _add_generated(self, row: int, record: Record) -> None:
+    def convert(self, row: int, record: Record) -> dict[str, Any] | None:
+        """Return a row's event as the converter gives it, None if it is ignored. Raises RowError."""
         for name in self._generated:
             record.setdefault(name, self._names.insert_id(row) if name == "insert_id" else None)
+        return self._converter.convert(record, clock_ms=self._clock_ms)
 
     def _reject(self, row: int, field: str | None, reason: str, reader: RowReader) -> Reject:
         self.tally.rejected += 1

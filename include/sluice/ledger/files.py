@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_, update
 
 from sluice.ledger.database import Ledger, now
 from sluice.ledger.tables import files
@@ -56,6 +56,22 @@ class SourceFile:
         return self.last_modified, self.key
 
 
+# What a file that was just found does not have yet.
+_BLANK = dict.fromkeys(
+    (
+        *(
+            "reason",
+            "claimed_by",
+            "claimed_until",
+            "staged",
+            "report",
+            "load_number",
+            "finished_at",
+            "seconds",
+        ),
+        *("rows_read", "loaded", "duplicate", "ignored", "rejected"),
+    )
+)
 _SOURCE_FILE = [files.c[name] for name in SourceFile.__dataclass_fields__]
 
 
@@ -229,6 +245,104 @@ def forget_staging(ledger: Ledger, source: str, run: str) -> None:
             )
             .values(staged=None)
         )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The files of a source in one state: how many, the sums of their rows, and when the newest finished."""
+
+    state: str
+    files: int
+    rows_read: int
+    loaded: int
+    duplicate: int
+    ignored: int
+    rejected: int
+    newest: datetime | None
+
+
+def summaries(ledger: Ledger, source: str) -> list[Summary]:
+    """Return what there is of a source, by state."""
+    counts = [
+        func.coalesce(func.sum(files.c[name]), 0)
+        for name in ("rows_read", "loaded", "duplicate", "ignored", "rejected")
+    ]
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(files.c.state, func.count(), *counts, func.max(files.c.finished_at, type_=UtcDateTime()))
+            .where(files.c.source == source)
+            .group_by(files.c.state)
+            .order_by(files.c.state)
+        )
+        # A sum of big integers is a decimal on PostgreSQL.
+        return [
+            Summary(state, many, int(read), int(loaded), int(duplicate), int(ignored), int(rejected), newest)
+            for state, many, read, loaded, duplicate, ignored, rejected, newest in rows
+        ]
+
+
+def of_source(ledger: Ledger, source: str, state: str | None = None) -> Iterator[SourceFile]:
+    """Stream a source's files, or those in one state, in their order."""
+    query = select(*_SOURCE_FILE).where(files.c.source == source)
+    if state is not None:
+        query = query.where(files.c.state == state)
+    with ledger.begin() as connection:
+        yield from _stream(
+            connection.execution_options(yield_per=1000).execute(
+                query.order_by(files.c.last_modified, files.c.key)
+            )
+        )
+
+
+def find(ledger: Ledger, source: str, bucket: str, key: str) -> SourceFile | None:
+    """Return one file of a source, or None if it was never found."""
+    with ledger.begin() as connection:
+        row = connection.execute(
+            select(*_SOURCE_FILE).where(
+                files.c.source == source, files.c.bucket == bucket, files.c.key == key
+            )
+        ).first()
+    return SourceFile(**row._mapping) if row else None
+
+
+def load_numbers(ledger: Ledger, source: str) -> dict[tuple[str, str], int]:
+    """Return, by (bucket, key), the commit that has the rows of each file of which rows were rejected."""
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(files.c.bucket, files.c.key, files.c.load_number).where(
+                files.c.source == source, files.c.load_number.is_not(None), files.c.rejected > 0
+            )
+        )
+        return {(row.bucket, row.key): row.load_number for row in rows}
+
+
+def retry(ledger: Ledger, source: str, bucket: str, found: NewFile, converter_hash: str) -> bool:
+    """Make a failed file one that was just found, as the object is now; False if it is not failed.
+
+    All that the failed attempt left in the row goes, above all the number of the commit that has its
+    failure: a file with one counts as loaded.
+    """
+    with ledger.begin() as connection:
+        row = connection.execute(
+            update(files)
+            .where(
+                files.c.source == source,
+                files.c.bucket == bucket,
+                files.c.key == found.key,
+                files.c.state == "failed",
+            )
+            .values(
+                **_BLANK,
+                state="discovered",
+                etag=found.etag,
+                size=found.size,
+                last_modified=found.last_modified,
+                converter_hash=converter_hash,
+                discovered_at=now(connection),
+            )
+            .returning(files.c.key)
+        ).first()
+    return row is not None
 
 
 def _is(source: str, file: SourceFile) -> ColumnElement[bool]:

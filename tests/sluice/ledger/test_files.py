@@ -169,3 +169,56 @@ def test_any_key_is_kept_as_it_is(ledger: Ledger, key: str) -> None:
     claimed = files.claim(ledger, "s", file, "r1#0", 60)
     assert claimed is not None
     assert claimed.key == key
+
+
+def test_a_source_s_files_are_summed_up_by_state(ledger: Ledger) -> None:
+    add(ledger, new("a"), new("b", minutes=1), new("c", minutes=2), new("d", reason="too small"))
+    for key, rows in (("a", 7), ("b", 5)):
+        set_file(ledger, key, state="done", rows_read=rows, loaded=rows - 1, rejected=1, finished_at=T0)
+    files.add_new(ledger, "other", "b", [new("e")], "h", "r1")
+    done, failed, found = sorted(files.summaries(ledger, "s"), key=lambda one: one.state.replace("di", "z"))
+    assert (done.state, done.files, done.rows_read, done.loaded, done.rejected) == ("done", 2, 12, 10, 2)
+    assert done.newest == T0
+    assert (failed.state, failed.files, failed.rows_read) == ("failed", 1, 0)
+    assert (found.state, found.files, found.newest) == ("discovered", 1, None)
+    assert [file.key for file in files.of_source(ledger, "s")] == ["a", "d", "b", "c"]
+    assert [file.key for file in files.of_source(ledger, "s", "done")] == ["a", "b"]
+    assert files.find(ledger, "s", "b", "e") is None
+
+
+def test_a_failed_file_is_retried_as_if_it_was_just_found(ledger: Ledger) -> None:
+    add(ledger, new("k"))
+    facts = {"rows_read": 3, "loaded": 0, "duplicate": 0, "ignored": 0, "rejected": 3, "seconds": 1.5}
+    past = {"claimed_by": "r1#0", "claimed_until": T0, "finished_at": T0, "staged": {"run": "r1"}}
+    set_file(ledger, "k", state="failed", reason="bad", load_number=4, report={"run": "r1"}, **facts, **past)
+    assert files.load_numbers(ledger, "s") == {("b", "k"): 4}
+    assert files.retry(ledger, "s", "b", new("k", '"2"', minutes=9), "n" * 64)
+    with ledger.begin() as connection:
+        row = connection.execute(table.select().where(table.c.key == "k")).one()._mapping
+    kept = {
+        "source",
+        "bucket",
+        "key",
+        "etag",
+        "size",
+        "last_modified",
+        "converter_hash",
+        "state",
+        "discovered_at",
+    }
+    assert {name for name, value in row.items() if value is not None} == kept
+    assert (row["state"], row["etag"], row["converter_hash"]) == ("discovered", '"2"', "n" * 64)
+    assert row["last_modified"] == T0 + timedelta(minutes=9)
+    assert waiting(ledger) == ["k"]
+    assert files.load_numbers(ledger, "s") == {}
+
+
+@pytest.mark.parametrize("state", ["discovered", "processing", "done"])
+def test_a_file_that_has_not_failed_is_not_retried(ledger: Ledger, state: str) -> None:
+    add(ledger, new("k"))
+    set_file(ledger, "k", state=state, load_number=4)
+    assert not files.retry(ledger, "s", "b", new("k", '"2"'), "n")
+    assert not files.retry(ledger, "s", "b", new("unknown"), "n")
+    found = files.find(ledger, "s", "b", "k")
+    assert found is not None
+    assert (found.state, found.etag) == (state, '"1"')

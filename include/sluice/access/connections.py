@@ -1,0 +1,160 @@
+"""Connections for programs outside of Airflow, from the environment variables that Airflow reads as well.
+
+The ledger: SLUICE_LEDGER_URL, else AIRFLOW_CONN_SLUICE_LEDGER. A store: AIRFLOW_CONN_<ID>, else boto3's own
+chain (variables, profile, instance role). Only the JSON form of a connection is read. No message quotes a
+value, as any may hold a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, inspect, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sluice.access.storage import S3Store
+from sluice.config import Config, load_config
+from sluice.errors import SluiceError
+from sluice.lake import Lake
+from sluice.ledger import Ledger
+from sluice.ledger.tables import files
+
+LEDGER_URL = "SLUICE_LEDGER_URL"
+LEDGER_CONNECTION = "sluice_ledger"
+
+# Ways to credentials that a connection may name and that only Airflow goes.
+_AIRFLOW_ONLY = ("role_arn", "profile_name", "assume_role_method")
+
+
+@dataclass(frozen=True)
+class EnvironmentAccess:
+    """Opens the configuration, the lake, the ledger and the stores as the environment says.
+
+    `ledger_url` goes before the environment. The lake and the ledger must be there: nothing is created.
+    """
+
+    directory: Path | None = None
+    ledger_url: str | URL | None = field(default=None, repr=False)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration as it is on disk now."""
+        return load_config(self.directory)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, as it is. Raises SluiceError if none is named, or if it has no tables yet."""
+        try:
+            url = make_url(self.ledger_url or ledger_url(self.environ))
+        except ArgumentError:
+            raise SluiceError("The ledger's URL is none that SQLAlchemy reads.") from None
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            raise SluiceError(f"There is no ledger at {url.database}: the first run of a DAG makes it.")
+        ledger = Ledger.open(url, migrate=False)
+        with ledger.begin() as connection:
+            if not inspect(connection).has_table(files.name):
+                raise SluiceError("The ledger has no tables yet: the first run of a DAG makes them.")
+        return ledger
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake that lake.yaml names."""
+        where = self.config.lake
+        if where.is_local:
+            return Lake(where.uri)
+        return Lake(where.uri, self.store(where.connection, where.region).delta_options())
+
+    def store(self, connection_id: str, region: str | None = None) -> S3Store:
+        """Return the store that a connection opens; see `store`."""
+        return store(self.environ, connection_id, region)
+
+
+def ledger_url(environ: Mapping[str, str]) -> str | URL:
+    """Return the ledger's SQLAlchemy URL. Raises SluiceError if none of the variables names it."""
+    if url := environ.get(LEDGER_URL):
+        return url
+    facts = _connection(environ, LEDGER_CONNECTION)
+    if facts is None:
+        raise SluiceError(
+            f"No ledger is named: set {LEDGER_URL} (or --ledger) to its SQLAlchemy URL, or"
+            f" {_variable(LEDGER_CONNECTION)} to Airflow's connection as JSON."
+        )
+    kind, host = facts.get("conn_type"), facts.get("host") or ""
+    if kind == "sqlite":
+        return URL.create("sqlite", database=host or facts.get("schema"))
+    if kind not in ("postgres", "postgresql"):
+        raise SluiceError(
+            f"{_variable(LEDGER_CONNECTION)} is no connection of type postgres or sqlite: the ledger runs on"
+            " these."
+        )
+    # A host that is a folder is that of the server's Unix socket.
+    query = {"host": host} if host.startswith("/") else {}
+    return URL.create(
+        "postgresql+psycopg2",
+        username=facts.get("login"),
+        password=facts.get("password"),
+        host=None if query else host or None,
+        port=facts.get("port"),
+        database=facts.get("schema"),
+        query=query,
+    )
+
+
+def store(environ: Mapping[str, str], connection_id: str, region: str | None = None) -> S3Store:
+    """Return the store that a connection opens; without its variable, boto3's own chain decides.
+
+    Raises SluiceError for a connection whose credentials only Airflow can get, such as those of a role.
+    """
+    facts = _connection(environ, connection_id)
+    if facts is None:
+        return S3Store.of(region=region)
+    extra = _extra(facts, connection_id)
+    for name in _AIRFLOW_ONLY:
+        if extra.get(name):
+            raise SluiceError(
+                f"The connection {connection_id} uses {name}, which only Airflow follows: take on that"
+                f" identity in this shell (aws sts assume-role, or AWS_PROFILE), and unset"
+                f" {_variable(connection_id)}."
+            )
+    services = extra.get("service_config")
+    s3 = services.get("s3") if isinstance(services, dict) else None
+    endpoint = (s3 or {}).get("endpoint_url") or extra.get("endpoint_url")
+    return S3Store.of(
+        access_key=facts.get("login") or extra.get("aws_access_key_id"),
+        secret_key=facts.get("password") or extra.get("aws_secret_access_key"),
+        session_token=extra.get("aws_session_token"),
+        endpoint_url=endpoint,
+        region=region or extra.get("region_name"),
+    )
+
+
+def _variable(connection_id: str) -> str:
+    return f"AIRFLOW_CONN_{connection_id.upper()}"
+
+
+def _connection(environ: Mapping[str, str], connection_id: str) -> dict[str, Any] | None:
+    text = environ.get(_variable(connection_id))
+    return _object(text, _variable(connection_id)) if text else None
+
+
+def _extra(facts: Mapping[str, Any], connection_id: str) -> dict[str, Any]:
+    # Airflow takes it as an object or as JSON text.
+    extra = facts.get("extra") or {}
+    return extra if isinstance(extra, dict) else _object(extra, f"`extra` of {_variable(connection_id)}")
+
+
+def _object(text: object, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise SluiceError(f"{name} is no JSON object: outside of Airflow, connections are read as JSON only.")
+    return value

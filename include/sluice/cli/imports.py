@@ -1,0 +1,190 @@
+"""`sluice import …`: what the imports did, and what a person can do about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sluice.access.connections import LEDGER_URL, EnvironmentAccess
+from sluice.config import ImportConfig
+from sluice.converter import Converter
+from sluice.imports.preview import MAX_LISTED, Keys, Sample, look_at_keys, sample_rows
+from sluice.imports.rejects import rejected_rows
+from sluice.imports.retry import retry_file
+from sluice.imports.session import ImportRun
+from sluice.ledger import files
+
+SOURCE = click.argument("source")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for machines.")
+STATES = ("discovered", "processing", "done", "failed")
+_COUNTS = ("rows_read", "loaded", "duplicate", "ignored", "rejected")
+_HEADS = ("read", "loaded", "duplicate", "ignored", "rejected")
+
+
+@click.group("import")
+@click.option(
+    "--config",
+    "directory",
+    type=click.Path(path_type=Path),
+    help="The configuration's folder; SLUICE_CONFIG or include/config by default.",
+)
+@click.option(
+    "--ledger",
+    "ledger_url",
+    envvar=LEDGER_URL,
+    help="SQLAlchemy URL of the ledger; AIRFLOW_CONN_SLUICE_LEDGER (JSON) by default.",
+)
+@click.pass_context
+def imports(context: click.Context, directory: Path | None, ledger_url: str | None) -> None:
+    """Show what imports did, and retry failed files.
+
+    Connections are those of the environment: AIRFLOW_CONN_<ID> as JSON, else boto3's own chain.
+    """
+    context.obj = EnvironmentAccess(directory, ledger_url)
+
+
+@imports.command()
+@click.pass_obj
+def status(access: EnvironmentAccess) -> None:
+    """Sum up every source: its files by state, their rows, the newest load."""
+    table = Table("source", *STATES, *(f"rows {head}" for head in _HEADS), "newest load (UTC)")
+    for source in access.config.imports:
+        found = {one.state: one for one in files.summaries(access.ledger, source.id)}
+        numbers = [found[state].files if state in found else 0 for state in STATES]
+        numbers += [sum(getattr(one, name) for one in found.values()) for name in _COUNTS]
+        newest = found["done"].newest if "done" in found else None
+        table.add_row(source.id, *(f"{number:,}" for number in numbers), _moment(newest))
+    _console().print(table)
+    if access.config.problems:
+        click.echo(
+            "The configuration has problems, and their files are left out: see sluice check.", err=True
+        )
+
+
+@imports.command("files")
+@SOURCE
+@click.option("--state", type=click.Choice(STATES), help="Only files in this state.")
+@click.pass_obj
+def files_of(access: EnvironmentAccess, source: str, state: str | None) -> None:
+    """List the files of SOURCE in their order, with their rows, seconds and reasons."""
+    config = access.config.source(source)
+    click.echo(f"{'state':<11}" + "".join(f"{head:>12}" for head in _HEADS) + f"{'seconds':>9}  file")
+    for file in files.of_source(access.ledger, config.id, state):
+        numbers = "".join(_number(getattr(file, name)).rjust(12) for name in _COUNTS)
+        seconds = "" if file.seconds is None else f"{file.seconds:.1f}"
+        click.echo(f"{file.state:<11}{numbers}{seconds:>9}  {file.key}")
+        if file.reason:
+            click.echo(f"{'':11}{file.reason}")
+
+
+@imports.command()
+@SOURCE
+@AS_JSON
+@click.pass_obj
+def rejects(access: EnvironmentAccess, source: str, as_json: bool) -> None:
+    """List the rows of SOURCE that did not become events, as the last load of each file has them."""
+    config = access.config.source(source)
+    count = 0
+    for row in rejected_rows(access.lake, access.ledger, config.project, config.id):
+        count += 1
+        if as_json:
+            click.echo(json.dumps(asdict(row), ensure_ascii=False, default=str))
+        else:
+            place = f"{row.field}: " if row.field else ""
+            click.echo(f"{row.key}, row {row.row:,}: {place}{row.reason}")
+            click.echo(f"    {_line(row.raw)}")
+    if not as_json:
+        click.echo(f"{count:,} rejected rows")
+
+
+@imports.command()
+@SOURCE
+@click.pass_obj
+def preview(access: EnvironmentAccess, source: str) -> None:
+    """List keys that SOURCE takes or leaves, then rows of its files beside the events they become."""
+    # Neither ledger nor lake: it is a look before the first run.
+    config = access.config.source(source)
+    store = access.store(config.connection, config.region)
+    converter = Converter.from_file(access.config.converter_path(config))
+    keys = look_at_keys(config, store, converter)
+    for line in _key_lines(keys, config, converter):
+        click.echo(line)
+    if not keys.matching:
+        sys.exit(1)
+    table = Table("file and row", "source", "event", show_lines=True)
+    for sample in sample_rows(config, store, converter, keys.first_matching):
+        row = "" if sample.row is None else f"\nrow {sample.row}"
+        table.add_row(Text(sample.key + row), Text(_pretty(sample.record)), _event(sample))
+    _console().print(table)
+
+
+@imports.command()
+@SOURCE
+@click.argument("key")
+@click.pass_obj
+def retry(access: EnvironmentAccess, source: str, key: str) -> None:
+    """Let the next run of SOURCE take the failed file KEY again, as it is now, by today's converter."""
+    run = ImportRun.open(access, source, "")
+    retry_file(run, key)
+    click.echo(f"s3://{run.source.bucket}/{key} waits: the next run of {run.source.dag_id} takes it up.")
+
+
+def _key_lines(keys: Keys, source: ImportConfig, converter: Converter) -> Iterator[str]:
+    place = f"s3://{source.bucket}/{source.prefix}"
+    for title, count, shown in (
+        ("match", keys.matching, keys.first_matching),
+        ("do not match", keys.others, keys.first_others),
+    ):
+        yield f"{count:,} objects of {place} {title}{':' if shown else '.'}"
+        for item in shown:
+            yield f"  {item.key} ({item.size:,} bytes)"
+        if count > len(shown):
+            yield f"  … and {count - len(shown):,} more"
+    if keys.more:
+        yield f"Only the first {MAX_LISTED:,} objects were looked at."
+    if not keys.matching:
+        yield (
+            f"Nothing matches {converter.config.filter_pattern or '(every key)'}: check bucket and prefix of"
+            f" the source, and filterPattern of {source.converter}, which must match the whole key,"
+            " with or without the prefix."
+        )
+
+
+def _event(sample: Sample) -> Text:
+    text = Text(_pretty(sample.event))
+    if sample.fault is not None:
+        title = "the file fails" if sample.row is None else "rejected"
+        return Text(f"{title}: {sample.fault}\n", style="red") + text
+    return text if sample.event is not None else Text("ignored: the ignore flag is true", style="yellow")
+
+
+def _pretty(value: Any) -> str:
+    return "" if value is None else json.dumps(value, indent=2, ensure_ascii=True, default=str)
+
+
+def _line(text: str) -> str:
+    one_line = text.replace("\n", "\\n").replace("\r", "\\r")
+    return one_line if len(one_line) <= 500 else one_line[:499] + "…"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "never"
+
+
+def _console() -> Console:
+    # Nobody sees the edge of a pipe or a log: lines stay whole.
+    return Console(width=None if sys.stdout.isatty() else 200)

@@ -1,0 +1,116 @@
+"""A look at a source before it runs: which keys match, and what its first rows become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sluice.access.storage import S3Store
+from sluice.config import ImportConfig
+from sluice.converter import Converter, RowError
+from sluice.imports.errors import FileError
+from sluice.imports.identity import RowNames
+from sluice.imports.objects import ListedObject, SourceObject, list_objects
+from sluice.imports.readers import reader_for
+from sluice.imports.records import BadRow
+from sluice.imports.rows import RowPipeline
+from sluice.imports.times import EventTimes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MAX_LISTED = 10_000
+MAX_SHOWN = 20
+MAX_ROWS = 10
+
+
+@dataclass
+class Keys:
+    """The first 10,000 objects of a prefix: how many match or not, and the first of either kind.
+
+    `more` says that there are more objects than were looked at.
+    """
+
+    matching: int = 0
+    others: int = 0
+    first_matching: list[ListedObject] = field(default_factory=list)
+    first_others: list[ListedObject] = field(default_factory=list)
+    more: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of a matching file: its record and event, or what speaks against it.
+
+    Without `row` it is about the file as a whole. `event` None without a fault is an ignored row.
+    """
+
+    key: str
+    row: int | None
+    record: dict[str, Any] | None = None
+    event: dict[str, Any] | None = None
+    fault: str | None = None
+
+
+def look_at_keys(source: ImportConfig, store: S3Store, converter: Converter) -> Keys:
+    """List the beginning of the source's prefix. Raises ImportAccessError if it cannot be listed."""
+    keys = Keys()
+    for number, item in enumerate(list_objects(store.client(), source.bucket, source.prefix)):
+        if number == MAX_LISTED:
+            keys.more = True
+            break
+        if item.size and _matches(converter, item.key, source):
+            keys.matching += 1
+            shown = keys.first_matching
+        else:
+            keys.others += 1
+            shown = keys.first_others
+        if len(shown) < MAX_SHOWN:
+            shown.append(item)
+    return keys
+
+
+def sample_rows(
+    source: ImportConfig, store: S3Store, converter: Converter, items: list[ListedObject]
+) -> Iterator[Sample]:
+    """Yield the first rows of the files beside their events, by the very steps of an import."""
+    client = store.client()
+    return islice(
+        (sample for item in items for sample in _samples(source, client, converter, item)), MAX_ROWS
+    )
+
+
+def _samples(
+    source: ImportConfig, client: S3Client, converter: Converter, item: ListedObject
+) -> Iterator[Sample]:
+    content = SourceObject(client, source.bucket, item.key, item.etag, item.size)
+    times = EventTimes(
+        source.upload_time, datetime.now(UTC), source.not_before, require_time=source.require_time
+    )
+    pipeline = RowPipeline(converter, RowNames(source.id, source.bucket, item.key), times)
+    try:
+        for row, record in enumerate(reader_for(content, converter)):
+            if isinstance(record, BadRow):
+                yield Sample(item.key, row, fault=record.reason)
+                continue
+            event = None
+            try:
+                event = pipeline.convert(row, record)
+                if event is not None:
+                    pipeline.builder.cells(row, event)
+            except RowError as error:
+                yield Sample(item.key, row, record, event, str(error))
+            else:
+                yield Sample(item.key, row, record, event)
+    except FileError as error:
+        yield Sample(item.key, None, fault=str(error))
+
+
+def _matches(converter: Converter, key: str, source: ImportConfig) -> bool:
+    try:
+        return converter.matches(key, source.prefix)
+    except RowError:
+        return False

@@ -1,0 +1,206 @@
+"""`sluice import …` on a real S3 server, a real lake and ledger, with connections from the environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from sluice.access.connections import EnvironmentAccess
+from sluice.cli import cli
+from sluice.errors import SluiceError
+from sluice.imports.convert import convert_batch
+from sluice.imports.discovery import discover
+from sluice.imports.load import load_run
+from sluice.imports.session import ImportRun
+from sluice.lake import Lake
+from sluice.ledger import Ledger
+from sluice.ledger.files import holder_of
+from sluice.local.connections import aws_connection, ledger_connection
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+pytestmark = pytest.mark.integration
+
+INCLUDE = Path(__file__).parents[2] / "include"
+GOOD = '{"kind": "open", "user": "user-1", "time": 1357034400000}'
+Sluice = Callable[..., str]
+
+
+def write_converter(folder: Path, event_type: object = "kind") -> None:
+    function = {"event_type": event_type, "user_id": "user", "time": "time"}
+    config = {"fileType": "json", "compressionType": "none", "convertToAmplitudeFunc": function}
+    document = {"converterConfig": config, "keyValidatorConfig": {"filterPattern": r".*\.json"}}
+    (folder / "converters" / "shop.json").write_text(json.dumps(document))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, bucket: str) -> Path:
+    """A configuration with one source."""
+    folder = tmp_path / "config"
+    for name in ("imports", "converters"):
+        (folder / name).mkdir(parents=True)
+    projects = {
+        "organisations": [{"id": 1, "name": "Shop"}],
+        "projects": [{"id": 187520, "name": "Shop", "organisation": 1}],
+    }
+    source = {
+        "id": "shop", "name": "Shop", "owner": "data@example.com", "project": 187520, "bucket": bucket,
+        "prefix": "in/", "region": "us-east-1", "account": "own", "converter": "shop.json",
+        "size_policy": "ignore", "error_budget": 0.5,
+    }  # fmt: skip
+    (folder / "projects.yaml").write_text(yaml.safe_dump(projects))
+    (folder / "lake.yaml").write_text(yaml.safe_dump({"uri": f"s3://{bucket}/lake"}))
+    (folder / "imports" / "shop.yaml").write_text(yaml.safe_dump(source))
+    write_converter(folder)
+    return folder
+
+
+@pytest.fixture
+def environment(folder: Path, s3_access: Any, postgres_url: str) -> dict[str, str]:
+    """What the local stack's `environment` file sets."""
+    Ledger.open(postgres_url)
+    return {
+        "PYTHONPATH": str(INCLUDE),
+        "SLUICE_CONFIG": str(folder),
+        "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(s3_access),
+        "AIRFLOW_CONN_SLUICE_LAKE": aws_connection(s3_access),
+        "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(postgres_url),
+    }
+
+
+@pytest.fixture
+def sluice(environment: dict[str, str], s3_access: Any) -> Sluice:
+    """Run `sluice import …`; its output, or what it failed with."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = CliRunner(env=environment).invoke(cli, ["import", *arguments])
+        assert done.exception is None or isinstance(done.exception, (SluiceError, SystemExit)), done.exc_info
+        output = f"{done.output}{done.exception if isinstance(done.exception, SluiceError) else ''}"
+        assert done.exit_code == code, output
+        assert s3_access.secret_key not in output
+        return output
+
+    return run
+
+
+def test_it_works_in_a_shell_with_the_stack_s_environment(environment: dict[str, str], bucket: str) -> None:
+    for arguments, code, text in (
+        (("status",), 0, "never"),
+        (("retry", "shop", "in/a.json"), 1, f"Error: s3://{bucket}/in/a.json was never found"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "sluice", "import", *arguments],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert text in done.stdout + done.stderr
+
+
+def import_all(folder: Path, environment: dict[str, str], name: str) -> Lake:
+    access = EnvironmentAccess(folder, environ=environment)
+    access.lake.create()
+    run = ImportRun.open(access, "shop", name)
+    for batch in discover(run).batches:
+        convert_batch(run, batch, holder_of(name, batch.number))
+    load_run(run)
+    return access.lake
+
+
+def put(s3: S3Client, bucket: str, name: str, *lines: str) -> None:
+    s3.put_object(Bucket=bucket, Key=f"in/{name}", Body="\n".join(lines).encode())
+
+
+def test_a_failed_file_is_seen_and_retried(
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str]
+) -> None:
+    put(s3, bucket, "a.json", GOOD, GOOD.replace("user-1", "user-2"), "{broken\r")
+    put(s3, bucket, "b.json", GOOD.replace("kind", "type"), GOOD)
+    put(s3, bucket, "c.json", f"[{GOOD}]")
+    write_converter(folder, ["value", None])
+    put(s3, bucket, "d.json", GOOD)
+    lake = import_all(folder, environment, "run-1")
+    assert lake.events().count() == 0
+    assert sluice("files", "shop").count("failed") == 4
+
+    # The converter is repaired; the files that it spoiled are taken up again by the new one.
+    write_converter(folder)
+    for name in ("a", "b"):
+        assert "the next run of import_s3__shop takes it up" in sluice("retry", "shop", f"in/{name}.json")
+    assert "is discovered: the next run" in sluice("retry", "shop", "in/a.json", code=1)
+    # Meanwhile no row of theirs counts: the rejects of d.json alone are those of its last load.
+    assert sluice("rejects", "shop").count("in/d.json, row") == 1
+    assert "in/a.json" not in sluice("rejects", "shop")
+    import_all(folder, environment, "run-2")
+    assert lake.events().count() == 3
+
+    status = sluice("status")
+    assert [cell.strip() for cell in status.splitlines()[3].split("│")[1:5]] == ["shop", "0", "0", "2"]
+    listing = sluice("files", "shop", "--state", "failed")
+    assert "JSON array: write one object per line" in listing
+    assert "in/c.json" in listing
+    assert "in/a.json" not in listing
+    done = sluice("files", "shop", "--state", "done").splitlines()[1]
+    assert done.split()[:6] == ["done", "3", "2", "0", "0", "1"]
+
+    # One rejected row each, of the last attempt only.
+    rows = [json.loads(line) for line in sluice("rejects", "shop", "--json").splitlines()]
+    assert sorted((row["key"], row["row"], row["raw"]) for row in rows if row["key"] != "in/d.json") == [
+        ("in/a.json", 2, "{broken"),
+        ("in/b.json", 0, GOOD.replace("kind", "type")),
+    ]
+    assert "is done: its rows are in the lake" in sluice("retry", "shop", "in/a.json", code=1)
+    assert "was never found" in sluice("retry", "shop", "in/z.json", code=1)
+
+    # A broken file may be uploaded anew under its name before the retry.
+    put(s3, bucket, "c.json", GOOD)
+    sluice("retry", "shop", "in/c.json")
+    import_all(folder, environment, "run-3")
+    assert lake.events().count() == 4
+    s3.delete_object(Bucket=bucket, Key="in/d.json")
+    assert "is not there" in sluice("retry", "shop", "in/d.json", code=1)
+
+
+def test_a_file_outside_the_limits_is_not_retried(
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str]
+) -> None:
+    path = folder / "imports" / "shop.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"size_policy": "reject"}))
+    put(s3, bucket, "a.json", GOOD)
+    lake = import_all(folder, environment, "run-1")
+    assert "more than 1,000,000" in sluice("retry", "shop", "in/a.json", code=1)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"size_policy": "warn"}))
+    sluice("retry", "shop", "in/a.json")
+    import_all(folder, environment, "run-2")
+    assert lake.events().count() == 1
+
+
+def test_a_preview_shows_keys_and_rows_as_the_import_takes_them(
+    sluice: Sluice, s3: S3Client, bucket: str, environment: dict[str, str]
+) -> None:
+    # It is a look before the first run, which makes the ledger and the lake.
+    del environment["AIRFLOW_CONN_SLUICE_LEDGER"], environment["AIRFLOW_CONN_SLUICE_LAKE"]
+    assert "Nothing matches .*\\.json: check bucket and prefix" in sluice("preview", "shop", code=1)
+    put(s3, bucket, "readme.txt", "no data")
+    assert "in/readme.txt (7 bytes)" in sluice("preview", "shop", code=1)
+    put(s3, bucket, "a.json", GOOD, "{broken", GOOD.replace("user-1", "na"), "")
+    put(s3, bucket, "b.json", f"[{GOOD}]")
+    put(s3, bucket, "c.json", *[GOOD] * 20)
+    shown = sluice("preview", "shop")
+    assert f"3 objects of s3://{bucket}/in/ match:" in shown
+    assert f"1 objects of s3://{bucket}/in/ do not match:" in shown
+    assert '"event_type": "open"' in shown
+    assert "rejected: is not JSON" in shown
+    assert "rejected: user_id: neither user_id" in shown
+    assert "the file fails: The file is a JSON array" in shown
+    assert shown.count('"kind": "open"') == 8
+    assert "row 5" in shown
+    assert "row 6" not in shown
