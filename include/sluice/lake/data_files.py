@@ -12,11 +12,12 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
@@ -66,16 +67,22 @@ def _split(
 ) -> Iterator[tuple[dict[str, str], pa.RecordBatch]]:
     """Cut each batch where a partition column's value changes; the pieces no longer hold these columns."""
     for batch in batches:
-        if not batch.num_rows:
-            continue
-        keys = list(zip(*(batch.column(name).to_pylist() for name in partition_by), strict=True))
         rest = batch.drop_columns(partition_by)
-        start = 0
-        for end in range(1, len(keys) + 1):
-            if end == len(keys) or keys[end] != keys[start]:
-                values = dict(zip(partition_by, map(_partition_text, keys[start]), strict=True))
-                yield values, rest.slice(start, end - start)
-                start = end
+        for start, end in pairwise(_breaks(batch, partition_by)):
+            values = {name: _partition_text(batch.column(name)[start].as_py()) for name in partition_by}
+            yield values, rest.slice(start, end - start)
+
+
+def _breaks(batch: pa.RecordBatch, names: list[str]) -> list[int]:
+    """Return the places at which one of the columns, none of which has nulls, changes; the ends included."""
+    rows = batch.num_rows
+    if not rows:
+        return []
+    changes = np.zeros(rows - 1, dtype=bool)
+    for name in names:
+        column = batch.column(name)
+        changes |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    return [0, *(np.flatnonzero(changes) + 1).tolist(), rows]
 
 
 def _partition_text(value: Any) -> str:
