@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from sluice.lake.fingerprint import SUMS_SQL, Fingerprint
 from sluice.lake.snapshot import Snapshot
+from sluice.lake.sql import connect
 from sluice.ledger.counters import take_block
 
 # Amplitude's dedup window (amplitude-spec 4.6), measured on `loaded_at`.
@@ -56,18 +57,24 @@ class Decision:
         return bool(np.all(seq[1:] > seq[:-1]))
 
 
-def decide(
+def decide(snapshot: Snapshot, files: Sequence[str], instant: datetime, upload_time: UploadTime) -> Decision:
+    """Decide the rows of the staged files (paths below the lake's filesystem) of a load at `instant`.
+
+    The earlier of two rows with one dedup key stays, in the order of files and rows; a key that the
+    snapshot has within the last 7 days of `loaded_at` goes (decisions I-5).
+    """
+    # An engine of its own: what it needs to decide is free again when the rows are written.
+    with connect() as connection:
+        return _decide(connection, snapshot, files, instant, upload_time)
+
+
+def _decide(
     connection: duckdb.DuckDBPyConnection,
     snapshot: Snapshot,
     files: Sequence[str],
     instant: datetime,
     upload_time: UploadTime,
 ) -> Decision:
-    """Decide the rows of the staged files (paths below the lake's filesystem) of a load at `instant`.
-
-    The earlier of two rows with one dedup key stays, in the order of files and rows; a key that the
-    snapshot has within the last 7 days of `loaded_at` goes (decisions I-5).
-    """
     _stage(connection, snapshot, files, instant, upload_time)
     _find_duplicates(connection, snapshot, instant)
     new_users = _assign_ids(connection, snapshot, "users", "user_id")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sluice.lake.decision import Decision
+from sluice.lake.reorder import reorder
 from sluice.lake.schema import EVENTS, TIMESTAMP
 from sluice.lake.snapshot import Snapshot
 
@@ -19,25 +19,14 @@ BATCH_ROWS = 20_000
 
 
 def enriched_rows(
-    connection: duckdb.DuckDBPyConnection,
-    snapshot: Snapshot,
-    files: Sequence[str],
-    decision: Decision,
-    instant: datetime,
+    snapshot: Snapshot, files: Sequence[str], decision: Decision, instant: datetime
 ) -> Iterator[pa.RecordBatch]:
     """Yield the kept rows of the staged files as rows of `events`, in the order of their `seq`."""
     rows = _enrich(snapshot, files, decision, instant)
     if decision.in_order:
         yield from rows
         return
-    connection.register("unordered", pa.RecordBatchReader.from_batches(EVENTS, rows))
-    ordered = connection.sql("SELECT * FROM unordered ORDER BY seq").to_arrow_reader(BATCH_ROWS)
-    for batch in ordered:
-        yield pa.RecordBatch.from_arrays(
-            [column.cast(field.type) for column, field in zip(batch.columns, EVENTS, strict=True)],
-            schema=EVENTS,
-        )
-    connection.unregister("unordered")
+    yield from reorder(rows, decision.seq[decision.keep], EVENTS, BATCH_ROWS)
 
 
 def _enrich(

@@ -21,7 +21,6 @@ from sluice.lake.enrich import enriched_rows
 from sluice.lake.projection import catch_up
 from sluice.lake.schema import DEVICES, ORDER, REJECTS, USERS
 from sluice.lake.snapshot import Refused, Snapshot
-from sluice.lake.sql import connect
 from sluice.lake.store import Lake
 from sluice.ledger import Ledger, leases
 from sluice.ledger.tables import files as files_table
@@ -116,24 +115,23 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
     instant = snapshot.next_instant()
     staged = [file for file in files if file.events and not file.failed]
     paths = [str(file.events) for file in staged]
-    with connect() as connection:
-        decision = decide(connection, snapshot, paths, instant, request.upload_time)
-        entry = LogEntry(
-            kind="load",
-            project=request.project,
-            number=snapshot.number,
-            attempt=attempt,
-            source=request.source,
-            instant=instant,
-            files=tuple(_loaded_files(files, staged, decision)),
-            hours=decision.hours,
-        )
-        actions = write_data_files(
-            snapshot.lake.table_filesystem("events"),
-            enriched_rows(connection, snapshot, paths, decision, instant),
-            snapshot.tables["events"].metadata().partition_columns,
-            sorted_by=ORDER,
-        )
+    decision = decide(snapshot, paths, instant, request.upload_time)
+    entry = LogEntry(
+        kind="load",
+        project=request.project,
+        number=snapshot.number,
+        attempt=attempt,
+        source=request.source,
+        instant=instant,
+        files=tuple(_loaded_files(files, staged, decision)),
+        hours=decision.hours,
+    )
+    actions = write_data_files(
+        snapshot.lake.table_filesystem("events"),
+        enriched_rows(snapshot, paths, decision, instant),
+        snapshot.tables["events"].metadata().partition_columns,
+        sorted_by=ORDER,
+    )
     for name, rows in (
         ("users", _side_rows(decision.new_users, USERS, entry)),
         ("devices", _side_rows(decision.new_devices, DEVICES, entry)),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -15,8 +16,8 @@ from deltalake import DeltaTable
 
 from sluice.lake.data_files import is_sorted
 from sluice.lake.projection import HOUR
+from sluice.lake.reorder import reorder
 from sluice.lake.schema import EVENTS, ORDER, TIMESTAMP
-from sluice.lake.sql import connect
 from sluice.lake.store import Lake
 
 _FIRST, _LAST = "min.server_upload_time", "max.server_upload_time"
@@ -40,7 +41,7 @@ def read_hour(
     """Yield the rows of the hour of server_upload_time, by (server_upload_time, loaded_at, seq).
 
     `columns` defaults to all. The order is a function of the rows alone: compaction does not change it. A
-    sorted file that overlaps no other in time is simply read; the others are sorted, which may spill to disk.
+    sorted file that overlaps no other in time is simply read; the others are put in order on the way.
     """
     schema = pa.schema([EVENTS.field(name) for name in columns or EVENTS.names])
     for files in _overlapping(_files(lake.events(version), project, hour)):
@@ -145,20 +146,16 @@ def _shape(rows: pa.RecordBatch, project: int, hour: datetime, schema: pa.Schema
 def _read_sorted(
     lake: Lake, files: list[_File], project: int, hour: datetime, schema: pa.Schema, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Read files through one sort, which may spill to disk."""
-    full = pa.schema([EVENTS.field(name) for name in dict.fromkeys([*schema.names, *ORDER])])
+    """Read files twice: first for the rows' order, then for the rows, which are put into it."""
 
-    def rows() -> Iterator[pa.RecordBatch]:
+    def rows(wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         for file in files:
             with _open(lake, file) as parquet:
-                yield from _read_file(parquet, project, hour, full, batch_rows)
+                yield from _read_file(parquet, project, hour, wanted, batch_rows)
 
-    with connect() as connection:
-        connection.register("hour", pa.RecordBatchReader.from_batches(full, rows()))
-        wanted = ", ".join(f'"{name}"' for name in schema.names)
-        ordered = connection.sql(f"SELECT {wanted} FROM hour ORDER BY {', '.join(ORDER)}")
-        for batch in ordered.to_arrow_reader(batch_rows):
-            yield pa.RecordBatch.from_arrays(
-                [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)],
-                schema=schema,
-            )
+    order = pa.schema([EVENTS.field(name) for name in ORDER])
+    keys = pa.Table.from_batches(rows(order), order)
+    by_key = pc.sort_indices(keys, [(name, "ascending") for name in ORDER]).to_numpy()
+    places = np.empty(len(by_key), dtype=np.int64)
+    places[by_key] = np.arange(len(by_key))
+    yield from reorder(rows(schema), places, schema, batch_rows)
