@@ -7,7 +7,7 @@ streamed past the decision (sluice.lake.enrich).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -16,11 +16,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 
 from sluice.lake.fingerprint import SUMS_SQL, Fingerprint
+from sluice.lake.schema import STAGED_EVENTS
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
+from sluice.lake.staged import open_staged
 from sluice.ledger.counters import take_block
 
 # Amplitude's dedup window (amplitude-spec 4.6), measured on `loaded_at`.
@@ -118,31 +119,22 @@ def _stage(
         """
         CREATE OR REPLACE TEMP TABLE staged (
             file INTEGER, "row" BIGINT, dedup_hi BIGINT, dedup_lo BIGINT, user_id VARCHAR,
-            device_id VARCHAR, uuid VARCHAR, upload_time BIGINT, keep BOOLEAN)
+            device_id VARCHAR, uuid VARCHAR, upload_time BIGINT NOT NULL, keep BOOLEAN)
         """
     )
     for index, path in enumerate(files):
-        connection.register("one_file", _narrow_reader(snapshot, path))
-        connection.execute(
-            f"""
-            INSERT INTO staged
-            SELECT {index}, "row", dedup_hi, dedup_lo, user_id, device_id, uuid, {source}, true
-            FROM one_file
-            """
-        )
-        connection.unregister("one_file")
-
-
-def _narrow_reader(snapshot: Snapshot, path: str) -> pa.RecordBatchReader:
-    file = pq.ParquetFile(snapshot.lake.filesystem().open_input_file(path))
-    schema = pa.schema([file.schema_arrow.field(name) for name in _NARROW])
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        with file:
-            for batch in file.iter_batches(columns=_NARROW):
-                yield batch.select(_NARROW)
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
+        with open_staged(snapshot.lake, path) as file:
+            batches = (batch.select(_NARROW) for batch in file.iter_batches(columns=_NARROW))
+            schema = pa.schema([STAGED_EVENTS.field(name) for name in _NARROW])
+            connection.register("one_file", pa.RecordBatchReader.from_batches(schema, batches))
+            connection.execute(
+                f"""
+                INSERT INTO staged
+                SELECT {index}, "row", dedup_hi, dedup_lo, user_id, device_id, uuid, {source}, true
+                FROM one_file
+                """
+            )
+            connection.unregister("one_file")
 
 
 def _find_duplicates(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, instant: datetime) -> None:

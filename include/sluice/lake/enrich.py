@@ -8,12 +8,12 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sluice.lake.decision import Decision
 from sluice.lake.reorder import reorder
 from sluice.lake.schema import EVENTS, TIMESTAMP
 from sluice.lake.snapshot import Snapshot
+from sluice.lake.staged import open_staged
 
 BATCH_ROWS = 20_000
 
@@ -34,7 +34,7 @@ def _enrich(
 ) -> Iterator[pa.RecordBatch]:
     start = 0
     for path in files:
-        with pq.ParquetFile(snapshot.lake.filesystem().open_input_file(path)) as file:
+        with open_staged(snapshot.lake, path) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 end = start + batch.num_rows
                 keep = decision.keep[start:end]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import select
 
 from sluice.lake.commits import Counts, LoadedFile, LogEntry
@@ -21,6 +21,7 @@ from sluice.lake.enrich import enriched_rows
 from sluice.lake.projection import catch_up
 from sluice.lake.schema import DEVICES, ORDER, REJECTS, USERS
 from sluice.lake.snapshot import Refused, Snapshot
+from sluice.lake.staged import open_staged
 from sluice.lake.store import Lake
 from sluice.ledger import Ledger, leases
 from sluice.ledger.tables import files as files_table
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 60.0
 # From this refusal on, a load asks the others to wait for it.
 PATIENCE = 2
+# How many files the ledger is asked about at once.
+KEYS_PER_STATEMENT = 500
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class StagedFile:
     rejects: str | None = None
     failed: str | None = None
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """The file's name within its source: bucket and key."""
+        return self.bucket, self.key
+
 
 @dataclass(frozen=True)
 class LoadRequest:
@@ -64,6 +72,12 @@ class LoadRequest:
     source: str
     files: Sequence[StagedFile]
     upload_time: UploadTime = "now"
+
+    def __post_init__(self) -> None:
+        """Refuse a file that is named twice: its rows would be counted twice."""
+        twice = [name for name, times in Counter(file.name for file in self.files).items() if times > 1]
+        if twice:
+            raise ValueError(f"A load takes each file once: {twice[:3]}")
 
 
 @dataclass(frozen=True)
@@ -94,9 +108,10 @@ def load(lake: Lake, ledger: Ledger, request: LoadRequest) -> LoadResult:
             elif refusals < PATIENCE:
                 _wait_for_turn(ledger, request.project)
             snapshot = Snapshot.open(lake, ledger, request.project)
-            todo = [file for file in request.files if not _is_loaded(ledger, request.source, file)]
+            loaded = _loaded(ledger, request)
+            todo = [file for file in request.files if file.name not in loaded]
             if not todo:
-                return LoadResult(_counts(ledger, request), 0, refusals)
+                return LoadResult(sum(loaded.values(), Counts()), 0, refusals)
             try:
                 # Each try has its own name: a side row of a refused try must not pass for one of the next.
                 _commit(snapshot, request, todo, f"{attempt[:-4]}{refusals:04x}")
@@ -107,7 +122,7 @@ def load(lake: Lake, ledger: Ledger, request: LoadRequest) -> LoadResult:
                 )
                 continue
             catch_up(lake, ledger, lake.events())
-            return LoadResult(_counts(ledger, request), 1, refusals)
+            return LoadResult(sum(_loaded(ledger, request).values(), Counts()), 1, refusals)
 
 
 def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile], attempt: str) -> None:
@@ -144,14 +159,14 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
 def _loaded_files(
     files: Sequence[StagedFile], staged: Sequence[StagedFile], decision: Decision
 ) -> Iterator[LoadedFile]:
-    kept = {(file.bucket, file.key): n for file, n in zip(staged, decision.kept_per_file, strict=True)}
+    kept = {file.name: n for file, n in zip(staged, decision.kept_per_file, strict=True)}
     for file in files:
         if file.failed:
             # None of its rows was loaded: those that could have been count as rejected with the file.
             counts = Counts(file.rows_read, 0, 0, file.ignored, file.rows_read - file.ignored)
         else:
             candidates = file.rows_read - file.ignored - file.rejected
-            loaded = kept.get((file.bucket, file.key), 0)
+            loaded = kept.get(file.name, 0)
             counts = Counts(file.rows_read, loaded, candidates - loaded, file.ignored, file.rejected)
         yield LoadedFile(file.bucket, file.key, file.etag, counts, file.failed)
 
@@ -165,7 +180,7 @@ def _rejects(lake: Lake, files: Sequence[StagedFile], entry: LogEntry) -> Iterat
     for file in files:
         if file.rejects is None:
             continue
-        with pq.ParquetFile(lake.filesystem().open_input_file(file.rejects)) as staged:
+        with open_staged(lake, file.rejects) as staged:
             for batch in staged.iter_batches():
                 yield _with_constants(
                     batch,
@@ -190,34 +205,23 @@ def _with_constants(rows: pa.RecordBatch, schema: pa.Schema, **constants: Any) -
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _is_loaded(ledger: Ledger, source: str, file: StagedFile) -> bool:
-    """Whether the log, as far as the ledger has caught up, names the file for this source."""
-    return _file_row(ledger, source, file) is not None
-
-
-def _file_row(ledger: Ledger, source: str, file: StagedFile) -> Any:
-    table = files_table
+def _loaded(ledger: Ledger, request: LoadRequest) -> dict[tuple[str, str], Counts]:
+    """Return the request's files that the log names, as far as the ledger has caught up, and their counts."""
+    columns = files_table.c
+    counts = [columns[name] for name in ("rows_read", "loaded", "duplicate", "ignored", "rejected")]
+    keys = sorted({file.key for file in request.files})
+    found: dict[tuple[str, str], Counts] = {}
     with ledger.begin() as connection:
-        return connection.execute(
-            select(table).where(
-                table.c.source == source,
-                table.c.bucket == file.bucket,
-                table.c.key == file.key,
-                table.c.load_number.is_not(None),
+        for start in range(0, len(keys), KEYS_PER_STATEMENT):
+            rows = connection.execute(
+                select(columns.bucket, columns.key, *counts).where(
+                    columns.source == request.source,
+                    columns.key.in_(keys[start : start + KEYS_PER_STATEMENT]),
+                    columns.load_number.is_not(None),
+                )
             )
-        ).first()
-
-
-def _counts(ledger: Ledger, request: LoadRequest) -> Counts:
-    rows = [_file_row(ledger, request.source, file) for file in request.files]
-    return sum(
-        (
-            Counts(row.rows_read, row.loaded, row.duplicate, row.ignored, row.rejected)
-            for row in rows
-            if row is not None
-        ),
-        Counts(),
-    )
+            found |= {(row.bucket, row.key): Counts(*row[2:]) for row in rows}
+    return {file.name: found[file.name] for file in request.files if file.name in found}
 
 
 def _turn(project: int) -> str:
