@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -82,14 +82,15 @@ class Ledger:
 
         On SQLite it is BEGIN IMMEDIATE: writers queue instead of failing on a stale snapshot.
         """
-        try:
-            connection = self.engine.connect()
-        except OperationalError as error:
-            raise LedgerUnavailable(
-                f"The ledger at {self.engine.url.render_as_string(hide_password=True)} does not answer:"
-                f" {error.orig}. Check the connection sluice_ledger and that its server runs."
-            ) from error
-        with connection, connection.begin():
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(self.engine.connect())
+                stack.enter_context(connection.begin())
+            except OperationalError as error:
+                raise LedgerUnavailable(
+                    f"The ledger at {self.engine.url.render_as_string(hide_password=True)} does not answer:"
+                    f" {error.orig}. Check the connection sluice_ledger and that its server runs."
+                ) from error
             yield connection
 
     def now(self) -> datetime:

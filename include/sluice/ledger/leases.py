@@ -5,6 +5,7 @@ Times come from the database, so that hosts with wrong clocks agree.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from threading import Event, Thread
 
 from sqlalchemy import delete, or_, select, update
 
-from sluice.ledger.database import Ledger, now
+from sluice.ledger.database import Ledger, LedgerUnavailable, now
 from sluice.ledger.tables import leases
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,10 @@ def _live(ledger: Ledger, condition: object) -> list[Lease]:
 
 @contextmanager
 def held(ledger: Ledger, name: str, holder: str, seconds: float) -> Iterator[bool]:
-    """Hold the lease for a block, renewed in the background; gives False if another has it."""
+    """Hold the lease for a block, renewed in the background; gives False if another has it.
+
+    A ledger that does not answer ends neither the renewing nor the block: the lease runs out by itself.
+    """
     if not take(ledger, name, holder, seconds):
         yield False
         return
@@ -93,8 +99,11 @@ def held(ledger: Ledger, name: str, holder: str, seconds: float) -> Iterator[boo
 
     def keep() -> None:
         while not done.wait(seconds / 3):
-            if not renew(ledger, name, holder, seconds):
-                return
+            try:
+                if not renew(ledger, name, holder, seconds):
+                    return
+            except LedgerUnavailable as error:
+                log.warning("The lease %s is not renewed for now: %s", name, error)
 
     keeper = Thread(target=keep, name=f"lease {name}", daemon=True)
     keeper.start()
@@ -103,4 +112,7 @@ def held(ledger: Ledger, name: str, holder: str, seconds: float) -> Iterator[boo
     finally:
         done.set()
         keeper.join()
-        release(ledger, name, holder)
+        try:
+            release(ledger, name, holder)
+        except LedgerUnavailable as error:
+            log.warning("The lease %s is not given back and runs out: %s", name, error)

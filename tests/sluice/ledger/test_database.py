@@ -95,6 +95,13 @@ def test_an_unreachable_server_is_one_clear_error():
     assert "very-secret" not in str(caught.value)
 
 
+def test_a_file_that_stays_locked_is_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("sluice.ledger.database._BUSY_SECONDS", 0.01)
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    with ledger.begin(), pytest.raises(LedgerUnavailable, match="locked"):
+        ledger.now()
+
+
 def test_other_databases_are_refused():
     with pytest.raises(LedgerError, match="SQLite or PostgreSQL"):
         Ledger.open("mysql://localhost/x")

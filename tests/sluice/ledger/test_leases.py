@@ -1,11 +1,13 @@
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
+from threading import Event
 
 from sqlalchemy import update
 
 from sluice.ledger import Ledger, leases
 from sluice.ledger.counters import take_block
+from sluice.ledger.database import LedgerUnavailable
 from sluice.ledger.tables import leases as table
 
 
@@ -56,6 +58,31 @@ def test_a_held_lease_outlives_its_own_seconds(ledger):
         while leases.current(ledger, "n").expires_at == first:
             pass
         assert leases.current(ledger, "n").holder == "a"
+
+
+def test_a_ledger_that_does_not_answer_is_asked_again(ledger, monkeypatch):
+    asked_again = Event()
+    errors = iter([LedgerUnavailable("gone"), LedgerUnavailable("gone")])
+
+    def renew(*args) -> bool:
+        for error in errors:
+            raise error
+        asked_again.set()
+        return True
+
+    monkeypatch.setattr(leases, "renew", renew)
+    with leases.held(ledger, "n", "a", 0.03):
+        assert asked_again.wait(60)
+
+
+def test_a_lease_that_cannot_be_given_back_runs_out_and_spoils_no_result(ledger, monkeypatch):
+    def release(*args):
+        raise LedgerUnavailable("gone")
+
+    monkeypatch.setattr(leases, "release", release)
+    with leases.held(ledger, "n", "a", 30) as mine:
+        assert mine
+    assert leases.current(ledger, "n").holder == "a"
 
 
 def _claim_all(url_and_holder):
