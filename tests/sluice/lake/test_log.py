@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
+from multiprocessing import get_context
 
 import pytest
 from deltalake import DeltaTable
@@ -84,6 +86,22 @@ def test_the_version_of_a_close_has_all_rows_of_the_closed_hour(lake, ledger, mo
     version = close_until(lake, ledger, PROJECT, end, wait_seconds=0)
     rows = sum(batch.num_rows for batch in read_hour(lake, PROJECT, hour, version, ["uuid"]))
     assert rows == hour_fingerprint(ledger, PROJECT, hour).rows == 1
+
+
+def _catch_up(where: tuple[str, str]) -> None:
+    lake, ledger = Lake(where[0]), Ledger.open(where[1])
+    catch_up(lake, ledger, lake.events())
+
+
+def test_four_processes_fill_an_empty_ledger_at_once(lake, ledger_url, tmp_path):
+    first = Ledger.open(f"sqlite:///{tmp_path}/first.db")
+    for n in range(3):
+        load(lake, first, LoadRequest(PROJECT, "s", [stage(lake, f"f{n}", [f"e{n}"])]))
+    commit_empty(lake, first, 30)
+    catch_up(lake, first, lake.events())
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_catch_up, [(lake.uri, ledger_url)] * 4))
+    assert projected(Ledger.open(ledger_url)) == projected(first)
 
 
 @pytest.mark.parametrize("clean_up", ["false", "true"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from sluice.lake import Lake, LakeError
 from sluice.lake.store import SCHEMAS
@@ -47,3 +47,14 @@ def test_a_lake_that_was_never_created_is_one_clear_error(tmp_path, kind, reques
 def test_no_credential_is_shown():
     lake = Lake("s3://bucket/lake", {"AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_ACCESS_KEY_ID": "key-id"})
     assert repr(lake) == "Lake('s3://bucket/lake')"
+
+
+def test_no_credential_is_in_an_error(s3_store, bucket):
+    options = s3_store.delta_options() | {"AWS_SECRET_ACCESS_KEY": "very-secret"}
+    lake = Lake(f"s3://{bucket}/lake", options)
+    with pytest.raises((DeltaError, OSError), match=r"SignatureDoesNotMatch|403|denied|Forbidden") as opening:
+        lake.events()
+    with pytest.raises(OSError, match=r"ACCESS_DENIED|403|SIGNATURE") as reading:
+        lake.filesystem().open_input_file("staged")
+    for caught in (opening.value, reading.value):
+        assert "very-secret" not in f"{caught!r} {caught}"
