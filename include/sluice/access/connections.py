@@ -24,6 +24,7 @@ from sluice.errors import SluiceError
 from sluice.lake import Lake
 from sluice.ledger import Ledger
 from sluice.ledger.tables import files
+from sluice.ledger.url import connection_url
 
 LEDGER_URL = "SLUICE_LEDGER_URL"
 LEDGER_CONNECTION = "sluice_ledger"
@@ -86,24 +87,10 @@ def ledger_url(environ: Mapping[str, str]) -> str | URL:
             f"No ledger is named: set {LEDGER_URL} (or --ledger) to its SQLAlchemy URL, or"
             f" {_variable(LEDGER_CONNECTION)} to Airflow's connection as JSON."
         )
-    kind, host = facts.get("conn_type"), facts.get("host") or ""
-    if kind == "sqlite":
-        return URL.create("sqlite", database=host or facts.get("schema"))
-    if kind not in ("postgres", "postgresql"):
-        raise SluiceError(
-            f"{_variable(LEDGER_CONNECTION)} is no connection of type postgres or sqlite: the ledger runs on"
-            " these."
-        )
-    # A host that is a folder is that of the server's Unix socket.
-    query = {"host": host} if host.startswith("/") else {}
-    return URL.create(
-        "postgresql+psycopg2",
-        username=facts.get("login"),
-        password=facts.get("password"),
-        host=None if query else host or None,
-        port=facts.get("port"),
-        database=facts.get("schema"),
-        query=query,
+    return connection_url(
+        _variable(LEDGER_CONNECTION),
+        facts.get("conn_type"),
+        **{part: facts.get(part) for part in ("host", "login", "password", "port", "schema")},
     )
 
 

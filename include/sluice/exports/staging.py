@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 from botocore.exceptions import ClientError
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from sluice.config import ExportConfig
 from sluice.errors import SluiceError
@@ -63,14 +63,15 @@ _NO_EMPTY_PART = {
 def content_of(ledger: Ledger, project: int, hour: datetime) -> Content:
     """Return what an hour holds, with the version at which it holds exactly that.
 
-    Both come from one transaction: a load may add to a closed hour at any moment.
+    Both come from one statement: a load may add to a closed hour at any moment.
     """
+    statement = select(lake_versions.c.version, hours.c.rows, hours.c.digest).select_from(
+        lake_versions.outerjoin(hours, and_(hours.c.project == project, hours.c.hour == hour))
+    )
     with ledger.begin() as connection:
-        version = connection.execute(select(lake_versions.c.version)).scalar_one()
-        row = connection.execute(
-            select(hours.c.rows, hours.c.digest).where(hours.c.project == project, hours.c.hour == hour)
-        ).first()
-    return Content(Fingerprint(row.rows, row.digest) if row else Fingerprint(), int(version))
+        row = connection.execute(statement).one()
+    fingerprint = Fingerprint() if row.rows is None else Fingerprint(row.rows, row.digest)
+    return Content(fingerprint, int(row.version))
 
 
 class Stager:

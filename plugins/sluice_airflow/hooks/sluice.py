@@ -11,8 +11,6 @@ from sluice.config import load_config
 from sluice.errors import SluiceError
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
-
     from sluice.access.storage import S3Store
     from sluice.config import Config
     from sluice.lake import Lake
@@ -40,8 +38,19 @@ class SluiceHook(BaseHook):
         Raises SluiceError where it is a SQLite file and tasks may run on other machines.
         """
         from sluice.ledger import Ledger
+        from sluice.ledger.url import connection_url
 
-        ledger = Ledger.open(_ledger_url(self.get_connection(LEDGER_CONNECTION)))
+        connection = self.get_connection(LEDGER_CONNECTION)
+        url = connection_url(
+            f"The connection {LEDGER_CONNECTION}",
+            connection.conn_type,
+            host=connection.host,
+            login=connection.login,
+            password=connection.password,
+            port=connection.port,
+            schema=connection.schema,
+        )
+        ledger = Ledger.open(url)
         executor = conf.get("core", "executor")
         if ledger.is_sqlite and executor != "LocalExecutor":
             raise SluiceError(
@@ -82,27 +91,3 @@ class SluiceHook(BaseHook):
             endpoint_url=hook.conn_config.get_service_endpoint_url("s3"),
             region=region or hook.region_name or "us-east-1",
         )
-
-
-def _ledger_url(connection: Any) -> URL:
-    from sqlalchemy import URL
-
-    if connection.conn_type == "sqlite":
-        return URL.create("sqlite", database=connection.host or connection.schema)
-    if connection.conn_type not in ("postgres", "postgresql"):
-        raise SluiceError(
-            f"The connection {LEDGER_CONNECTION} is of type {connection.conn_type!r}:"
-            " the ledger runs on postgres (or sqlite on one machine)."
-        )
-    host = connection.host or ""
-    # A host that is a folder is that of the server's Unix socket.
-    query = {"host": host} if host.startswith("/") else {}
-    return URL.create(
-        "postgresql+psycopg2",
-        username=connection.login,
-        password=connection.password,
-        host=None if query else host,
-        port=connection.port,
-        database=connection.schema,
-        query=query,
-    )

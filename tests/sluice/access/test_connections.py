@@ -51,7 +51,7 @@ def test_a_sqlite_ledger_is_a_path() -> None:
         (None, "No ledger is named: set SLUICE_LEDGER_URL"),
         (f"postgres://joe:{SECRET}@db/sluice", "is no JSON object"),
         (json.dumps([SECRET]), "is no JSON object"),
-        (json.dumps({"conn_type": "mysql", "password": SECRET}), "of type postgres or sqlite"),
+        (json.dumps({"conn_type": "mysql", "password": SECRET}), "the ledger runs on postgres"),
     ],
 )
 def test_a_ledger_connection_that_cannot_be_used_says_why(value: str | None, message: str) -> None:
