@@ -35,7 +35,7 @@ demo: install ## Run the main job on real data; CHECK=1 stops at the end and exi
 	$(BIN)/sluice demo $(if $(CHECK),--check) $(ARGS)
 
 test: install ## Run all tests (ARGS="-k name" to choose)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install ## Check style, types and the compose file
 	$(BIN)/ruff format --check .

@@ -24,9 +24,6 @@ MAX_CELL_CHARS = 4 << 20
 MAX_LINE_CHARS = 16 << 20
 MAX_ROW_CHARS = 64 << 20
 
-# Process-wide in the csv module; its own default of 128 KiB is below what a cell of JSON may hold.
-csv.field_size_limit(MAX_CELL_CHARS)
-
 # Bytes that the encoding does not know arrive as these (PEP 383), so that one bad byte costs one row.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _DELIMITERS = ",;\t|"
@@ -73,6 +70,9 @@ class CsvRows:
 
     def __iter__(self) -> Iterator[Record | BadRow]:
         """Yield each record or bad row. Raises FileError for a file without header or with a broken one."""
+        # Process-wide in the csv module, so another reader may have set its own; the default of 128 KiB is
+        # below what a cell of JSON may hold.
+        csv.field_size_limit(MAX_CELL_CHARS)
         rows = csv.reader(self._lines(), **self._dialect())
         names = self._names = self._header(rows)
         width = len(names)

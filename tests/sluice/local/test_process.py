@@ -145,7 +145,9 @@ def launcher(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, Unruly]]]:
         facts = json.dumps([__file__, str(tmp_path), service.port])
         code = textwrap.dedent(
             f"""
-            import importlib.util, json, pathlib
+            import importlib.util, json, pathlib, signal
+            # A test run in the background of a script has Ctrl-C ignored, and its children inherit that.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             file, data, port = json.loads({facts!r})
             spec = importlib.util.spec_from_file_location("launched", file)
             module = importlib.util.module_from_spec(spec)
