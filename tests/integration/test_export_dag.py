@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
+from export_config import write_export_config
 from lake_staging import stage
 
 if TYPE_CHECKING:
@@ -23,25 +23,7 @@ DAGS = Path(__file__).parents[2] / "dags"
 def config(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration with one destination, whose bucket holds the lake too."""
     folder = tmp_path / "config"
-    organisation = {"id": 1, "name": "One", "administrators": ["data@example.com"]}
-    for name, content in {
-        "projects.yaml": {
-            "organisations": [organisation],
-            "projects": [{"id": 187520, "name": "Small", "organisation": 1}],
-        },
-        "lake.yaml": {"uri": f"s3://{bucket}/lake", "connection": "sluice_lake", "region": "us-east-1"},
-        "exports/small.yaml": {
-            "id": "small",
-            "name": "Small",
-            "owner": "data@example.com",
-            "projects": [187520],
-            "bucket": bucket,
-            "prefix": "out",
-            "close_wait": 0,
-        },
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(yaml.safe_dump(content))
+    write_export_config(folder, bucket, "small")
     monkeypatch.setenv("SLUICE_CONFIG", str(folder))
     return folder
 

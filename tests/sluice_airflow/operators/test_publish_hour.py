@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from export_config import write_export_config
 from lake_staging import stage
 
 from sluice.lake import LoadRequest, load
@@ -31,25 +31,7 @@ def run_context(kind="backfill", hour=NOON, run_id="run-1", **params):
 def flights(tmp_path, bucket, monkeypatch, airflow_connections):
     """A destination, and a lake on S3 with events in two hours."""
     folder = tmp_path / "config"
-    organisation = {"id": 1, "name": "One", "administrators": ["data@example.com"]}
-    for name, content in {
-        "projects.yaml": {
-            "organisations": [organisation],
-            "projects": [{"id": 187520, "name": "Flights", "organisation": 1}],
-        },
-        "lake.yaml": {"uri": f"s3://{bucket}/lake", "connection": "sluice_lake", "region": "us-east-1"},
-        "exports/flights.yaml": {
-            "id": "flights",
-            "name": "Flights",
-            "owner": "data@example.com",
-            "projects": [187520],
-            "bucket": bucket,
-            "prefix": "out",
-            "close_wait": 0,
-        },
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(yaml.safe_dump(content))
+    write_export_config(folder, bucket, "flights")
     monkeypatch.setenv("SLUICE_CONFIG", str(folder))
     hook = SluiceHook()
     for hour in (NOON, NOON + timedelta(hours=1)):
