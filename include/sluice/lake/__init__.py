@@ -3,9 +3,10 @@
 from sluice.lake.close import HourNotOver, close_until
 from sluice.lake.commits import Counts
 from sluice.lake.fingerprint import Fingerprint
-from sluice.lake.load import LoadRequest, LoadResult, StagedFile, load
+from sluice.lake.load import LoadRequest, LoadResult, load
 from sluice.lake.projection import closed_until, hour_fingerprint, hour_fingerprints
 from sluice.lake.read import read_hour
+from sluice.lake.staged import StagedFile
 from sluice.lake.store import Lake, LakeError
 
 __all__ = [

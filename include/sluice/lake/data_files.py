@@ -105,7 +105,8 @@ def _write_partition(
         statistics = _Statistics()
         with (
             filesystem.open_output_stream(path) as stream,
-            pq.ParquetWriter(stream, first.schema, compression="zstd") as writer,
+            # Without Arrow's own schema a dictionary is read as the values that it stands for.
+            pq.ParquetWriter(stream, first.schema, compression="zstd", store_schema=False) as writer,
         ):
             group: pa.Table | None = first
             while group is not None and statistics.rows < FILE_ROWS:

@@ -7,7 +7,7 @@ streamed past the decision (sluice.lake.enrich).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from sluice.lake.fingerprint import SUMS_SQL, Fingerprint
-from sluice.lake.schema import STAGED_EVENTS
+from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
-from sluice.lake.staged import open_staged
+from sluice.lake.staged import StagedFile, open_staged
 from sluice.ledger.counters import take_block
 
 # Amplitude's dedup window (amplitude-spec 4.6), measured on `loaded_at`.
@@ -39,14 +39,17 @@ class Decision:
     """What becomes of the rows of some staged files.
 
     The arrays have one item per staged row, in the order of the files and of the rows in each: whether it
-    is kept, its Amplitude ID, its server_upload_time in epoch microseconds, and its place in the load.
+    is kept, and its place in the load, which is by server_upload_time (`seq`, -1 of a row that is not kept).
+    `assigned` has, by column, what the row gets instead of what was staged, times in epoch microseconds.
+    `rejected` has, per file, the rows that the decision refuses, as STAGED_REJECTS; they are not kept, and
+    no duplicates.
     """
 
     keep: np.ndarray
-    amplitude_id: np.ndarray
-    upload_time: np.ndarray
     seq: np.ndarray
+    assigned: Mapping[str, np.ndarray]
     kept_per_file: list[int]
+    rejected: list[pa.Table]
     hours: dict[datetime, Fingerprint]
     new_users: pa.Table
     new_devices: pa.Table
@@ -58,8 +61,14 @@ class Decision:
         return bool(np.all(seq[1:] > seq[:-1]))
 
 
-def decide(snapshot: Snapshot, files: Sequence[str], instant: datetime, upload_time: UploadTime) -> Decision:
-    """Decide the rows of the staged files (paths below the lake's filesystem) of a load at `instant`.
+# A way to decide the staged files, all of which have events, of a load at an instant.
+Decide = Callable[[Snapshot, Sequence[StagedFile], datetime, UploadTime], Decision]
+
+
+def decide(
+    snapshot: Snapshot, files: Sequence[StagedFile], instant: datetime, upload_time: UploadTime
+) -> Decision:
+    """Decide the rows of the staged files of a load at `instant`.
 
     The earlier of two rows with one dedup key stays, in the order of files and rows; a key that the
     snapshot has within the last 7 days of `loaded_at` goes (decisions I-5).
@@ -72,7 +81,7 @@ def decide(snapshot: Snapshot, files: Sequence[str], instant: datetime, upload_t
 def _decide(
     connection: duckdb.DuckDBPyConnection,
     snapshot: Snapshot,
-    files: Sequence[str],
+    files: Sequence[StagedFile],
     instant: datetime,
     upload_time: UploadTime,
 ) -> Decision:
@@ -93,12 +102,18 @@ def _decide(
         """
     ).fetchnumpy()
     kept = dict(connection.sql("SELECT file, count(*) FROM staged WHERE keep GROUP BY file").fetchall())
+    moments = np.asarray(arrays["upload_time"], dtype=np.int64)
     return Decision(
         keep=np.asarray(arrays["keep"], dtype=bool),
-        amplitude_id=np.asarray(arrays["amplitude_id"], dtype=np.int64),
-        upload_time=np.asarray(arrays["upload_time"], dtype=np.int64),
         seq=np.asarray(arrays["seq"], dtype=np.int64),
+        assigned={
+            "amplitude_id": np.asarray(arrays["amplitude_id"], dtype=np.int64),
+            "server_upload_time": moments,
+            # Ingested and processed are one step here (decisions E-21).
+            "processed_time": moments,
+        },
         kept_per_file=[kept.get(index, 0) for index in range(len(files))],
+        rejected=[STAGED_REJECTS.empty_table()] * len(files),
         hours=_fingerprints(connection),
         new_users=new_users,
         new_devices=new_devices,
@@ -108,7 +123,7 @@ def _decide(
 def _stage(
     connection: duckdb.DuckDBPyConnection,
     snapshot: Snapshot,
-    files: Sequence[str],
+    files: Sequence[StagedFile],
     instant: datetime,
     upload_time: UploadTime,
 ) -> None:
@@ -122,8 +137,8 @@ def _stage(
             device_id VARCHAR, uuid VARCHAR, upload_time BIGINT NOT NULL, keep BOOLEAN)
         """
     )
-    for index, path in enumerate(files):
-        with open_staged(snapshot.lake, path) as file:
+    for index, staged in enumerate(files):
+        with open_staged(snapshot.lake, str(staged.events)) as file:
             batches = (batch.select(_NARROW) for batch in file.iter_batches(columns=_NARROW))
             schema = pa.schema([STAGED_EVENTS.field(name) for name in _NARROW])
             connection.register("one_file", pa.RecordBatchReader.from_batches(schema, batches))

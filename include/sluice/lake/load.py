@@ -16,12 +16,12 @@ from sqlalchemy import select
 
 from sluice.lake.commits import Counts, LoadedFile, LogEntry
 from sluice.lake.data_files import write_data_files
-from sluice.lake.decision import Decision, UploadTime, decide
+from sluice.lake.decision import Decide, Decision, UploadTime, decide
 from sluice.lake.enrich import enriched_rows
 from sluice.lake.projection import catch_up
 from sluice.lake.schema import DEVICES, ORDER, REJECTS, USERS
 from sluice.lake.snapshot import Refused, Snapshot
-from sluice.lake.staged import open_staged
+from sluice.lake.staged import StagedFile, open_staged
 from sluice.lake.store import Lake
 from sluice.ledger import Ledger, leases
 from sluice.ledger.tables import files as files_table
@@ -37,41 +37,18 @@ KEYS_PER_STATEMENT = 500
 
 
 @dataclass(frozen=True)
-class StagedFile:
-    """One source file, converted: where its rows wait below the lake's filesystem, and their counts.
-
-    `events` is None if no row is left to load; `failed` is the reason if the file as a whole is refused:
-    then none of its rows is loaded, and its rejects are kept.
-    """
-
-    bucket: str
-    key: str
-    etag: str
-    rows_read: int
-    ignored: int
-    rejected: int
-    events: str | None = None
-    rejects: str | None = None
-    failed: str | None = None
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """The file's name within its source: bucket and key."""
-        return self.bucket, self.key
-
-
-@dataclass(frozen=True)
 class LoadRequest:
     """Staged files of one source, to be loaded together: all of them or none.
 
     `upload_time` says what server_upload_time is: the load's instant, or each event's own time, which lets
-    a historical load keep its time line (decisions E-21).
+    a historical load keep its time line (decisions E-21). `decide` is how the rows' fate is decided.
     """
 
     project: int
     source: str
     files: Sequence[StagedFile]
     upload_time: UploadTime = "now"
+    decide: Decide = decide
 
     def __post_init__(self) -> None:
         """Refuse a file that is named twice: its rows would be counted twice."""
@@ -129,8 +106,7 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
     """Decide the files from the snapshot, write their data, and commit: side tables first, events last."""
     instant = snapshot.next_instant()
     staged = [file for file in files if file.events and not file.failed]
-    paths = [str(file.events) for file in staged]
-    decision = decide(snapshot, paths, instant, request.upload_time)
+    decision = request.decide(snapshot, staged, instant, request.upload_time)
     entry = LogEntry(
         kind="load",
         project=request.project,
@@ -143,14 +119,14 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
     )
     actions = write_data_files(
         snapshot.lake.table_filesystem("events"),
-        enriched_rows(snapshot, paths, decision, instant),
+        enriched_rows(snapshot, request.source, staged, decision, instant),
         snapshot.tables["events"].metadata().partition_columns,
         sorted_by=ORDER,
     )
     for name, rows in (
         ("users", _side_rows(decision.new_users, USERS, entry)),
         ("devices", _side_rows(decision.new_devices, DEVICES, entry)),
-        ("rejects", _rejects(snapshot.lake, files, entry)),
+        ("rejects", _rejects(snapshot.lake, files, staged, decision, entry)),
     ):
         snapshot.append_side_rows(name, rows, entry)
     snapshot.commit(actions, entry)
@@ -159,15 +135,19 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
 def _loaded_files(
     files: Sequence[StagedFile], staged: Sequence[StagedFile], decision: Decision
 ) -> Iterator[LoadedFile]:
-    kept = {file.name: n for file, n in zip(staged, decision.kept_per_file, strict=True)}
+    decided = {
+        file.name: (kept, refused.num_rows)
+        for file, kept, refused in zip(staged, decision.kept_per_file, decision.rejected, strict=True)
+    }
     for file in files:
         if file.failed:
             # None of its rows was loaded: those that could have been count as rejected with the file.
             counts = Counts(file.rows_read, 0, 0, file.ignored, file.rows_read - file.ignored)
         else:
-            candidates = file.rows_read - file.ignored - file.rejected
-            loaded = kept.get(file.name, 0)
-            counts = Counts(file.rows_read, loaded, candidates - loaded, file.ignored, file.rejected)
+            loaded, refused = decided.get(file.name, (0, 0))
+            rejected = file.rejected + refused
+            duplicate = file.rows_read - loaded - file.ignored - rejected
+            counts = Counts(file.rows_read, loaded, duplicate, file.ignored, rejected)
         yield LoadedFile(file.bucket, file.key, file.etag, counts, file.failed)
 
 
@@ -176,23 +156,32 @@ def _side_rows(rows: pa.Table, schema: pa.Schema, entry: LogEntry) -> Iterator[p
         yield _with_constants(batch, schema, app=entry.project, n=entry.number, attempt=entry.attempt)
 
 
-def _rejects(lake: Lake, files: Sequence[StagedFile], entry: LogEntry) -> Iterator[pa.RecordBatch]:
+def _rejects(
+    lake: Lake,
+    files: Sequence[StagedFile],
+    staged: Sequence[StagedFile],
+    decision: Decision,
+    entry: LogEntry,
+) -> Iterator[pa.RecordBatch]:
+    """Yield what the conversion rejected of each file, then what the decision rejected of it."""
+    refused = {file.name: rows for file, rows in zip(staged, decision.rejected, strict=True)}
     for file in files:
-        if file.rejects is None:
-            continue
-        with open_staged(lake, file.rejects) as staged:
-            for batch in staged.iter_batches():
-                yield _with_constants(
-                    batch,
-                    REJECTS,
-                    app=entry.project,
-                    source=entry.source,
-                    bucket=file.bucket,
-                    key=file.key,
-                    rejected_at=entry.instant,
-                    n=entry.number,
-                    attempt=entry.attempt,
-                )
+        constants = {
+            "app": entry.project,
+            "source": entry.source,
+            "bucket": file.bucket,
+            "key": file.key,
+            "rejected_at": entry.instant,
+            "n": entry.number,
+            "attempt": entry.attempt,
+        }
+        if file.rejects is not None:
+            with open_staged(lake, file.rejects) as rejects:
+                for batch in rejects.iter_batches():
+                    yield _with_constants(batch, REJECTS, **constants)
+        if file.name in refused:
+            for batch in refused[file.name].to_batches():
+                yield _with_constants(batch, REJECTS, **constants)
 
 
 def _with_constants(rows: pa.RecordBatch, schema: pa.Schema, **constants: Any) -> pa.RecordBatch:

@@ -143,6 +143,11 @@ HIDDEN_FIELDS = (
     pa.field("dedup_lo", pa.int64()),
     # JSON text of keys that a replayed row has beyond the 55; they are exported.
     pa.field("extra", pa.string()),
+    # Where the row comes from: the import source's id, `s3://bucket/key` of its file, and the row's number
+    # in that file, from 0.
+    pa.field("source", pa.string()),
+    pa.field("object", pa.string()),
+    pa.field("row", pa.int64()),
 )
 
 EVENTS = pa.schema([*EXPORT_FIELDS, *HIDDEN_FIELDS])
@@ -161,14 +166,14 @@ ASSIGNED_AT_LOAD = frozenset(
         "loaded_at",
         "seq",
         "revision",
+        "source",
+        "object",
     }
 )
 
-# Rows as the import stages them: the event without what the load assigns, and the row's number in its file
-# (from 0). A staged file holds one source file's rows in their order.
-STAGED_EVENTS = pa.schema(
-    [*(field for field in EVENTS if field.name not in ASSIGNED_AT_LOAD), pa.field("row", pa.int64())]
-)
+# Rows as the import stages them: the event without what the load assigns. A staged file holds one source
+# file's rows in their order.
+STAGED_EVENTS = pa.schema([field for field in EVENTS if field.name not in ASSIGNED_AT_LOAD])
 
 # A side table's row counts only if `events` has the commit of that number by that attempt (ADR 1).
 _COMMIT_FIELDS = (pa.field("n", pa.int64()), pa.field("attempt", pa.string()))

@@ -1,13 +1,43 @@
-"""Opens what the import has staged below the lake."""
+"""What the import has staged below the lake: one file of rows for each source file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
 from sluice.lake.store import Lake, LakeError
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One source file, converted: where its rows wait below the lake's filesystem, and their counts.
+
+    `events` is None if no row is left to load; `failed` is the reason if the file as a whole is refused:
+    then none of its rows is loaded, and its rejects are kept.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    rows_read: int
+    ignored: int
+    rejected: int
+    events: str | None = None
+    rejects: str | None = None
+    failed: str | None = None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """The file's name within its source: bucket and key."""
+        return self.bucket, self.key
+
+    @property
+    def uri(self) -> str:
+        """The file's name as its rows carry it in the hidden column `object`."""
+        return f"s3://{self.bucket}/{self.key}"
 
 
 @contextmanager

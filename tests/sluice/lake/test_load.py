@@ -1,6 +1,8 @@
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +21,7 @@ from sluice.lake import (
     load,
     read_hour,
 )
-from sluice.lake.decision import DEDUP_WINDOW
+from sluice.lake.decision import DEDUP_WINDOW, decide
 from sluice.lake.projection import catch_up, hour_of
 from sluice.lake.schema import STAGED_REJECTS
 from sluice.ledger.tables import files, hours, loads
@@ -45,6 +47,52 @@ def test_rows_get_what_the_load_assigns(lake, ledger):
     assert all(row["processed_time"] == row["loaded_at"] == instant for row in rows)
     assert {row["upload_date"] for row in rows} == {instant.date()}
     assert {row["revision"] for row in rows} == {0}
+
+
+@pytest.mark.parametrize("times", [[0, 1, 2], [2, 1, 0]])
+def test_rows_carry_their_origin(lake, ledger, times):
+    at = [NOON + timedelta(seconds=second) for second in times].__getitem__
+    one, two = stage(lake, "a b#1", "abc", at=at), stage(lake, "f2", ["b", "d"], at=at)
+    load(lake, ledger, LoadRequest(PROJECT, "s", [one, two], upload_time="event_time"))
+    load(lake, ledger, LoadRequest(PROJECT, "t", [stage(lake, "f2", ["e"])]))
+    columns = ("$insert_id", "source", "object", "row")
+    origins = {row.pop("$insert_id"): tuple(row.values()) for row in rows_of(lake, *columns)}
+    assert origins == {
+        "a": ("s", "s3://bucket/a b#1", 0),
+        "b": ("s", "s3://bucket/a b#1", 1),
+        "c": ("s", "s3://bucket/a b#1", 2),
+        "d": ("s", "s3://bucket/f2", 1),
+        "e": ("t", "s3://bucket/f2", 0),
+    }
+    # A reader of the bare file sees text, however it was written.
+    path = lake.events().file_uris()[0]
+    assert {pq.read_schema(path).field(name).type for name in ("source", "object")} == {pa.string()}
+
+
+def test_rows_that_the_decision_rejects_are_rejects_and_no_duplicates(lake, ledger):
+    def refuse_second(snapshot, files, instant, upload_time):
+        decision = decide(snapshot, files, instant, upload_time)
+        keep = decision.keep.copy()
+        keep[1] = False
+        seq = np.where(keep, np.cumsum(keep) - 1, -1)
+        refused = pa.table(
+            {"row": [1], "field": ["app"], "reason": ["another project"], "raw": ["{}"]},
+            schema=STAGED_REJECTS,
+        )
+        return replace(
+            decision,
+            keep=keep,
+            seq=seq,
+            kept_per_file=[decision.kept_per_file[0] - 1, decision.kept_per_file[1]],
+            rejected=[refused, decision.rejected[1]],
+        )
+
+    staged = [stage(lake, "f1", ["a", "b", "a"]), stage(lake, "f2", ["c"])]
+    result = load(lake, ledger, LoadRequest(PROJECT, "s", staged, decide=refuse_second))
+    assert result.counts == Counts(read=4, loaded=2, duplicate=1, rejected=1)
+    (reject,) = lake.table("rejects").to_pyarrow_table().to_pylist()
+    assert (reject["source"], reject["key"], reject["row"], reject["field"]) == ("s", "f1", 1, "app")
+    assert [row["$insert_id"] for row in rows_of(lake, "$insert_id")] == ["a", "c"]
 
 
 def test_the_earlier_of_two_rows_with_one_key_stays(lake, ledger):
