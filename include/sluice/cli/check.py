@@ -13,7 +13,7 @@ from rich.table import Table
 from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
-from sluice.config import Config, default_directory, load_config
+from sluice.config import Config, ImportConfig, default_directory, load_config
 from sluice.config.changes import Change, changes_of_export, changes_of_import
 from sluice.ledger import Ledger, LedgerError
 from sluice.ledger.database import LedgerUnavailable
@@ -96,22 +96,28 @@ def _tables(config: Config) -> Iterator[Table]:
     )
     yield _table(
         "Imports",
-        ["DAG", "enabled", "project", "from", "converter", "upload time", "scans", "owner", "file"],
+        ["DAG", "enabled", "project", "from", "converter", "upload time", "discovery", "owner", "file"],
         [
             [
                 source.dag_id,
                 "yes" if source.enabled else "no",
                 source.project,
                 f"s3://{source.bucket}/{source.prefix}",
-                source.converter,
+                "(replay)" if source.replay else source.converter,
                 source.upload_time,
-                f"every {source.scan_every} min" if source.scan_every else "by hand",
+                _discovery(source),
                 source.owner,
                 source.source_file,
             ]
             for source in config.imports
         ],
     )
+
+
+def _discovery(source: ImportConfig) -> str:
+    if source.discovery == "notifications":
+        return f"by notification, every {source.sweep_every} min"
+    return f"every {source.scan_every} min" if source.scan_every else "by hand"
 
 
 def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:

@@ -48,6 +48,7 @@ _OF_EXPORTS: Mapping[str, str] = {
 _OF_IMPORTS: Mapping[str, str] = {
     "project": "Files that are loaded from now on go to the new project; earlier rows stay where they are.",
     "converter": "Files that are discovered from now on; rows in the lake stay as they are.",
+    "replay": _NEXT_LOAD,
     "data_type": _NEXT_LOAD,
     "strategy": _NEXT_LOAD,
     "upload_time": _NEXT_LOAD,
@@ -59,7 +60,15 @@ _OF_IMPORTS: Mapping[str, str] = {
     "error_budget": _NEXT_LOAD,
     "account": _NEXT_RUN,
     "max_hours_per_load": _NEXT_RUN,
+    "discovery": (
+        "Changes how files are found; run `sluice import enable` again, which sets up the notifications. No"
+        " file is taken twice."
+    ),
     "scan_every": "Changes how often the DAG runs.",
+    "queue": "Run `sluice import enable` again: it points the bucket's notifications to the new queue.",
+    "layout": "Takes effect at the next scan; files elsewhere are found by the sweep.",
+    "recent_hours": "Takes effect at the next scan.",
+    "sweep_every": "Changes how often the whole prefix is listed.",
     "enabled": "Starts or stops the schedule; runs by hand are possible either way.",
 }
 

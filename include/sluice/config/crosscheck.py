@@ -50,6 +50,7 @@ def cross_check(
         problems += _converter_file_problems(folder, source)
     problems += _doubled_ids(exports)
     problems += _doubled_ids(imports)
+    problems += _shared_queues(imports)
     problems += _shared_keys(exports)
     problems += _shared_buckets(exports, known)
     return CrossCheck(unique, good, problems)
@@ -123,7 +124,7 @@ def _project_problems(
 
 def _converter_file_problems(folder: Path, source: ImportConfig) -> list[ConfigProblem]:
     converters = folder / "converters"
-    if (converters / source.converter).is_file():
+    if source.replay or (converters / source.converter).is_file():
         return []
     names = sorted(path.name for path in converters.glob("*.json"))
     there = [name for name in names if name != "schema.json" and not name.endswith(".tests.json")]
@@ -140,6 +141,20 @@ def _doubled_ids(things: Sequence[ExportConfig] | Sequence[ImportConfig]) -> lis
         for rivals in holders.values()
         if len(rivals) > 1
         for thing in rivals
+    ]
+
+
+def _shared_queues(imports: Sequence[ImportConfig]) -> list[ConfigProblem]:
+    """Refuse two sources on one queue: each would take away the other's notifications."""
+    readers: dict[str, list[ImportConfig]] = defaultdict(list)
+    for source in imports:
+        if source.queue is not None:
+            readers[source.queue].append(source)
+    return [
+        source.problem(("queue",), f"is read by {_others(source, rivals)} as well", "a queue of its own")
+        for rivals in readers.values()
+        if len(rivals) > 1
+        for source in rivals
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -20,6 +21,10 @@ _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
 _CONNECTION = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONVERTER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.json")
+_TAXONOMY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.yaml")
+_TOKEN = re.compile(r"\{([^{}]*)\}")
+# Date folders: which parts of a time they name. The hour may be left out: folders of whole days.
+_LAYOUT_TOKENS = ("yyyy", "MM", "dd", "HH")
 
 
 def _id(value: str) -> str:
@@ -97,8 +102,51 @@ def _connection(value: str) -> str:
 
 
 def _converter(value: str) -> str:
-    if not _CONVERTER.fullmatch(value):
+    # An empty name stands for none: whether one is needed depends on the other keys.
+    if value and not _CONVERTER.fullmatch(value):
         raise ValueError("not the name of a JSON file (a name alone, no folders)")
+    return value
+
+
+def _taxonomy(value: str) -> str:
+    if not _TAXONOMY.fullmatch(value):
+        raise ValueError("not the name of a YAML file (a name alone, no folders)")
+    return value
+
+
+def _layout(value: str) -> str:
+    _key_prefix(value)
+    tokens = _TOKEN.findall(value)
+    for token in tokens:
+        if token not in _LAYOUT_TOKENS:
+            near = next((known for known in _LAYOUT_TOKENS if known.lower() == token.lower()), None)
+            hint = f"; did you mean {{{near}}}?" if near else ""
+            raise ValueError(f"{{{token}}} is no part of a date{hint}")
+        if tokens.count(token) > 1:
+            raise ValueError(f"{{{token}}} is there twice")
+    if set(_TOKEN.sub("", value)) & set("{}"):
+        raise ValueError("holds a brace that is part of no token")
+    missing = [f"{{{token}}}" for token in _LAYOUT_TOKENS[:3] if token not in tokens]
+    if missing:
+        raise ValueError(f"lacks {', '.join(missing)}: a folder names at least its day")
+    if not value.endswith("/"):
+        raise ValueError("does not end in a slash, as a folder does")
+    return value
+
+
+def _queue(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"not a URL: {error}") from error
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials do not belong here: put them into the Airflow connection")
+    named = [part for part in parts.path.split("/") if part]
+    if parts.scheme not in ("http", "https") or not host or not named or parts.query or parts.fragment:
+        raise ValueError("not the URL of an SQS queue (an ARN or a name alone is none)")
+    if _CONTROL.search(value) or " " in value:
+        raise ValueError("holds blanks or control characters")
     return value
 
 
@@ -144,5 +192,8 @@ FolderPrefix = Annotated[str, AfterValidator(_folder_prefix)]
 Region = Annotated[str, AfterValidator(_region)]
 ConnectionId = Annotated[str, AfterValidator(_connection)]
 ConverterFile = Annotated[str, AfterValidator(_converter)]
+TaxonomyFile = Annotated[str, AfterValidator(_taxonomy)]
+Layout = Annotated[str, AfterValidator(_layout)]
+QueueUrl = Annotated[str, AfterValidator(_queue)]
 HourInstant = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_whole_hour)]
 Day = Annotated[date, BeforeValidator(_day)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from sluice.config.fields import (
     ID_RULE,
@@ -16,31 +16,46 @@ from sluice.config.fields import (
     Id,
     ImportBucket,
     KeyPrefix,
+    Layout,
     Number,
     Prose,
+    QueueUrl,
     Region,
     Text,
 )
 from sluice.config.model import ConfigModel, setting
-
-# Which strategy fits which data type (decisions I-14).
-STRATEGIES = {
-    "event": ("append_only", "mirror"),
-    "user_properties": ("append_only",),
-    "group_properties": ("append_only",),
-    "profiles": ("mirror",),
-}
+from sluice.config.strategies import DataType, Strategy, require_available
 
 
-def _available_type(value: Any) -> Any:
-    if value in STRATEGIES and value != "event":
-        raise ValueError(f"the data type {value} is known, but this version of Sluice imports events only")
+def _fits_data_type(value: Strategy, info: ValidationInfo) -> Strategy:
+    if "data_type" in info.data:
+        require_available(info.data["data_type"], value)
     return value
 
 
-def _available_strategy(value: Any) -> Any:
-    if value == "mirror":
-        raise ValueError("the strategy mirror is known, but this version of Sluice only appends")
+def _unless_replay(value: str, info: ValidationInfo) -> str:
+    replay = info.data.get("replay")
+    if replay and value:
+        raise ValueError("a source with `replay: true` has no converter: its rows are in export form already")
+    if replay is False and not value:
+        raise ValueError(
+            "missing: rows become events by a converter (only with `replay: true` they are some)"
+        )
+    return value
+
+
+def _for_notifications(value: str | None, info: ValidationInfo) -> str | None:
+    discovery = info.data.get("discovery")
+    if discovery == "notifications" and value is None:
+        raise ValueError("missing: `discovery: notifications` takes its notifications from an SQS queue")
+    if discovery == "scan" and value is not None:
+        raise ValueError("only `discovery: notifications` reads a queue; this source scans")
+    return value
+
+
+def _for_scans(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None and info.data.get("discovery") == "notifications":
+        raise ValueError("only `discovery: scan` lists date folders, and this source is told of each file")
     return value
 
 
@@ -52,7 +67,10 @@ class ImportConfig(ConfigModel):
 
     # Who, when and in which portions: none of it changes a row.
     UNHASHED: ClassVar = frozenset(
-        {"name", "description", "owner", "enabled", "account", "scan_every", "max_hours_per_load"}
+        {
+            *("name", "description", "owner", "enabled", "account", "max_hours_per_load"),
+            *("discovery", "scan_every", "queue", "sweep_every", "layout", "recent_hours"),
+        }
     )
     # What may not change once the source has imported (decisions I-22).
     FIXED: ClassVar = frozenset({"bucket", "prefix", "region", "connection"})
@@ -96,19 +114,31 @@ class ImportConfig(ConfigModel):
             " external id."
         ),
     )
-    converter: ConverterFile = setting(
-        allowed="the name of a JSON file in converters/",
+    replay: bool = setting(
+        False,
+        allowed="true or false",
+        meaning=(
+            "Whether the files are exports already, Amplitude's or Sluice's: their rows keep `uuid`,"
+            " `amplitude_id` and server times, and need no converter."
+        ),
+    )
+    converter: Annotated[ConverterFile, AfterValidator(_unless_replay)] = setting(
+        "",
+        allowed="the name of a JSON file in converters/; none with `replay: true`",
+        default_text="**required** without `replay`",
         meaning="The converter that turns the files' rows into events.",
+        validate_default=True,
     )
-    data_type: Annotated[Literal["event"], BeforeValidator(_available_type)] = setting(
+    data_type: DataType = setting(
         "event",
-        allowed="event",
-        meaning="What a row is. User properties, group properties and profiles are not imported yet.",
+        allowed="event, user_properties, group_properties or profiles",
+        meaning="What a row is; the table below says which strategies fit, and which are there yet.",
     )
-    strategy: Annotated[Literal["append_only"], BeforeValidator(_available_strategy)] = setting(
+    strategy: Annotated[Strategy, AfterValidator(_fits_data_type)] = setting(
         "append_only",
-        allowed="append_only",
-        meaning="How rows enter: `append_only` adds new ones. `mirror` is not there yet.",
+        allowed="append_only or mirror",
+        meaning="How rows enter: `append_only` adds new ones, `mirror` also changes and deletes.",
+        validate_default=True,
     )
     upload_time: Literal["now", "event_time"] = setting(
         "now",
@@ -156,15 +186,54 @@ class ImportConfig(ConfigModel):
             " it is loaded. 0 lets no bad row pass, 1 never fails a file."
         ),
     )
+    discovery: Literal["scan", "notifications"] = setting(
+        "scan",
+        allowed="scan or notifications",
+        meaning="How new files are found: by listing the prefix, or by S3's notifications in an SQS queue.",
+    )
     scan_every: Annotated[int, Field(ge=1, le=10_080)] | None = setting(
         10,
         allowed="a whole number of minutes from 1 to 10080, or null",
-        meaning="How often, in minutes, the prefix is searched for new files; `null` means by hand only.",
+        meaning=(
+            "How often, in minutes, the prefix is searched for new files; `null` means by hand only. Does not"
+            " apply to `discovery: notifications`."
+        ),
+    )
+    queue: Annotated[QueueUrl | None, AfterValidator(_for_notifications)] = setting(
+        None,
+        allowed="an URL such as https://sqs.us-east-1.amazonaws.com/123456789012/files",
+        default_text="**required** with `discovery: notifications`",
+        meaning="The SQS queue that S3 writes its notifications to.",
+        validate_default=True,
+    )
+    layout: Annotated[Layout | None, AfterValidator(_for_scans)] = setting(
+        None,
+        allowed="date folders such as {yyyy}/{MM}/{dd}/{HH}/, or null",
+        meaning=(
+            "With `scan`: files lie in date folders (UTC) below the prefix. A scan then lists those of the"
+            " last `recent_hours` only, and everything every `sweep_every`."
+        ),
+    )
+    recent_hours: Annotated[int, Field(ge=1, le=8784)] = setting(
+        48,
+        allowed="a whole number of hours from 1 to 8784",
+        meaning="With `layout`: how far back, in hours, a scan lists date folders.",
+    )
+    sweep_every: Annotated[int, Field(ge=1, le=44_640)] = setting(
+        1440,
+        allowed="a whole number of minutes from 1 to 44640",
+        meaning=(
+            "With `notifications` or `layout`: how often, in minutes, the whole prefix is listed, so that no"
+            " file is missed for longer."
+        ),
     )
     enabled: bool = setting(
-        True,
+        False,
         allowed="true or false",
-        meaning="Whether the schedule runs. A disabled source can still be started by hand.",
+        meaning=(
+            "Whether the source imports by schedule or notification. Its converter must have passed"
+            " `sluice import enable` as well."
+        ),
     )
 
     @model_validator(mode="after")

@@ -203,7 +203,7 @@ def _converter_problems(folder: Path, imports: Iterable[ImportConfig]) -> list[C
     from sluice.converter import Converter
 
     problems = []
-    for name in sorted({source.converter for source in imports}):
+    for name in sorted({source.converter for source in imports if not source.replay}):
         path = folder / "converters" / name
         try:
             if path.is_file():

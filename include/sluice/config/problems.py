@@ -37,6 +37,14 @@ class ConfigProblem:
         return " ".join(part if part.endswith((".", "?")) else f"{part}." for part in parts)
 
 
+class NotAllowed(ValueError):
+    """A validator's refusal that brings its own answer to what would be allowed instead."""
+
+    def __init__(self, message: str, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(message)
+
+
 class ConfigError(SluiceError):
     """The configuration cannot be used; `problems` lists every mistake that was found."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sluice.config.fields import Email, Number, Text
+from sluice.config.fields import Email, Number, TaxonomyFile, Text
 from sluice.config.model import ConfigModel, setting
 
 
@@ -45,7 +45,7 @@ class Organisation(ConfigModel):
 class Project(ConfigModel):
     """One Amplitude project (amplitude-spec 1.1): the `app` of its events."""
 
-    UNHASHED: ClassVar = frozenset({"name"})
+    UNHASHED: ClassVar = frozenset({"name", "taxonomy"})
 
     id: Number = setting(
         allowed="a positive whole number, never changed later",
@@ -68,6 +68,11 @@ class Project(ConfigModel):
         allowed="a list of ids of single projects of the same organisation, for a portfolio only",
         meaning="The projects that a portfolio looks at, in the order of its columns.",
     )
+    taxonomy: TaxonomyFile | None = setting(
+        None,
+        allowed="the name of a YAML file in taxonomies/, or null",
+        meaning="The plan of event types and properties that imported events are checked against.",
+    )
 
     @model_validator(mode="after")
     def _sources_fit_kind(self) -> Self:
@@ -75,4 +80,6 @@ class Project(ConfigModel):
             raise ValueError("a portfolio project needs sources: the ids of the projects that it looks at")
         if self.kind == "single" and self.sources:
             raise ValueError("only a portfolio project has sources")
+        if self.kind == "portfolio" and self.taxonomy is not None:
+            raise ValueError("a portfolio has no events of its own, so no taxonomy")
         return self

@@ -65,7 +65,10 @@ def _problem(
     allowed = _allowed(model, location)
     if kind == "missing":
         return ConfigProblem(document.file, key, "missing", allowed=allowed, line=document.line(at))
-    message = str(detail["ctx"]["error"]) if kind == "value_error" else _MESSAGES.get(kind, "wrong value")
+    message = _MESSAGES.get(kind, "wrong value")
+    if kind == "value_error":
+        error = detail["ctx"]["error"]
+        message, allowed = str(error), getattr(error, "allowed", allowed)
     found = shown(detail["input"]) if location else None
     if "credentials" in message:
         found = None

@@ -102,6 +102,9 @@ def test_a_wrong_value_is_named_with_what_is_allowed(folder, keys, words):
     assert "hunter2" not in message
 
 
+NOTIFIED = {"discovery": "notifications", "queue": "https://sqs.us-east-1.amazonaws.com/123456789012/files"}
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
@@ -110,14 +113,36 @@ def test_a_wrong_value_is_named_with_what_is_allowed(folder, keys, words):
         ({"region": None}, "region: not text"),
         ({"converter": "gone.json"}, "there is no file converters/gone.json. Allowed: plain.json"),
         ({"converter": "../plain.json"}, "no folders"),
-        ({"data_type": "profiles"}, "data type profiles is known, but this version"),
-        ({"strategy": "mirror"}, "strategy mirror is known, but this version"),
+        ({"data_type": "profiles"}, "profiles cannot be imported with append_only, only with mirror"),
+        ({"data_type": "profiles", "strategy": "mirror"}, "comes with a later version"),
+        ({"strategy": "mirror"}, "event with mirror comes with a later version"),
+        ({"strategy": "mirror"}, "event             yes          later\n"),
+        ({"data_type": "group_properties"}, "group_properties with append_only comes with a later version"),
         ({"data_type": "clicks"}, "data_type: wrong value"),
         ({"not_before": "soon"}, "not_before: "),
         ({"min_bytes": 5, "max_bytes": 5}, "no file fits"),
         ({"error_budget": 1.5}, "error_budget: wrong value"),
         ({"prefix": "/flights/"}, "do not begin with a slash"),
         ({"scan_every": 0}, "scan_every: wrong value"),
+        ({"converter": ""}, "converter: missing: rows become events by a converter"),
+        ({"replay": True}, "a source with `replay: true` has no converter"),
+        ({"discovery": "notification"}, "discovery: wrong value"),
+        ({"discovery": "notifications"}, "queue: missing"),
+        ({"queue": "https://sqs.eu-west-1.amazonaws.com/1/files"}, "this source scans"),
+        (NOTIFIED | {"layout": "{yyyy}/{MM}/{dd}/"}, "only `discovery: scan` lists date folders"),
+        (NOTIFIED | {"queue": "arn:aws:sqs:us-east-1:1:files"}, "not the URL of an SQS queue"),
+        (NOTIFIED | {"queue": "https://sqs.us-east-1.amazonaws.com/"}, "not the URL of an SQS queue"),
+        (NOTIFIED | {"queue": "https://sqs.us-east-1.amazonaws.com:x/1/a"}, "queue: not a URL: Port"),
+        ({"layout": "{yyyy}/{mm}/{dd}/"}, "layout: {mm} is no part of a date; did you mean {MM}?"),
+        ({"layout": "{yyyy}/{MM}/{week}/"}, "layout: {week} is no part of a date"),
+        ({"layout": "{yyyy}/{MM}/"}, "lacks {dd}"),
+        ({"layout": "{yyyy}/{MM}/{dd}/{dd}/"}, "{dd} is there twice"),
+        ({"layout": "{yyyy}/{MM}/{dd}/}"}, "a brace that is part of no token"),
+        ({"layout": "{yyyy}/{MM}/{dd}"}, "does not end in a slash"),
+        ({"layout": "/{yyyy}/{MM}/{dd}/"}, "do not begin with a slash"),
+        ({"recent_hours": 0}, "recent_hours: wrong value"),
+        ({"sweep_every": 0}, "sweep_every: wrong value"),
+        ({"sweep_evry": 60}, "unknown key; did you mean sweep_every?"),
         ({"project": 99}, "project: project 99 is not in projects.yaml. Allowed: 10, 11, 20"),
         ({"project": 30}, "is a portfolio"),
     ],
@@ -127,6 +152,40 @@ def test_a_wrong_import_is_named_with_the_reason(folder, keys, words):
     message = folder.only_problem()
     assert words in message
     assert message.startswith("imports/files.yaml")
+
+
+def test_no_credentials_of_a_queue_are_shown(folder):
+    folder.source(**NOTIFIED | {"queue": "https://key:hunter2@sqs.us-east-1.amazonaws.com/1/files"})
+    message = folder.only_problem()
+    assert "put them into the Airflow connection" in message
+    assert "hunter2" not in message
+
+
+def test_two_sources_on_one_queue_are_refused(folder):
+    folder.source("one", **NOTIFIED)
+    folder.source("two", **NOTIFIED)
+    problems = [str(problem) for problem in folder.load().problems]
+    assert [problem.split(": ", 2)[1] for problem in problems] == ["queue", "queue"]
+    assert "is read by imports/two.yaml as well" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        NOTIFIED,
+        NOTIFIED | {"queue": "http://127.0.0.1:5000/123456789012/files", "sweep_every": 60},
+        {"layout": "dt={yyyy}-{MM}-{dd}/hour={HH}/", "recent_hours": 24, "sweep_every": 720},
+        {"layout": "{yyyy}{MM}{dd}/"},
+        {"replay": True, "converter": ""},
+    ],
+)
+def test_ways_of_discovery_and_replay_are_read(folder, keys):
+    folder.source(**keys)
+    config = folder.load()
+    assert config.problems == ()
+    (source,) = config.imports
+    assert {key: getattr(source, key) for key in keys} == keys
+    assert not source.enabled
 
 
 def test_a_converter_is_compiled_on_demand_only(folder):

@@ -1,0 +1,33 @@
+"""Remember which converter of a source passed its test."""
+
+import sqlalchemy as sa
+from alembic import op
+
+import sluice.ledger.types
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+
+    with op.batch_alter_table("sources", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("tested_converter", sa.String(length=64), nullable=True))
+        batch_op.add_column(
+            sa.Column("tested_at", sluice.ledger.types.UtcDateTime(timezone=True), nullable=True)
+        )
+        batch_op.add_column(sa.Column("tested_files", sa.JSON(), nullable=True))
+        batch_op.add_column(
+            sa.Column("swept_at", sluice.ledger.types.UtcDateTime(timezone=True), nullable=True)
+        )
+
+
+def downgrade() -> None:
+
+    with op.batch_alter_table("sources", schema=None) as batch_op:
+        batch_op.drop_column("swept_at")
+        batch_op.drop_column("tested_files")
+        batch_op.drop_column("tested_at")
+        batch_op.drop_column("tested_converter")
