@@ -43,16 +43,19 @@ def write_data_files(
     batches: Iterable[pa.RecordBatch],
     partition_by: list[str],
     sorted_by: Sequence[str] = (),
+    file_bytes: int | None = None,
 ) -> list[AddAction]:
     """Write batches as data files of a table and return the actions that a commit needs to add them.
 
     `filesystem` is rooted at the table. Rows of one partition must be adjacent, or a partition gets more
-    files than it needs. Each file keeps the rows' order, and says so if it is that of `sorted_by`.
+    files than it needs. Each file keeps the rows' order, and says so if it is that of `sorted_by`. A file
+    ends after 1,000,000 rows, or with `file_bytes` once it has as many bytes, however many its rows are.
     """
     actions: list[AddAction] = []
     metadata = {_SORTED_BY: ",".join(sorted_by)}
     for partition, pieces in groupby(_split(batches, partition_by), key=itemgetter(0)):
-        actions.extend(_write_partition(filesystem, partition, (rows for _, rows in pieces), metadata))
+        rows = (rows for _, rows in pieces)
+        actions.extend(_write_partition(filesystem, partition, rows, metadata, file_bytes))
     return actions
 
 
@@ -94,6 +97,7 @@ def _write_partition(
     partition: dict[str, str],
     batches: Iterator[pa.RecordBatch],
     metadata: dict[str, str],
+    file_bytes: int | None,
 ) -> Iterator[AddAction]:
     folder = "/".join(f"{name}={quote(value, safe='')}" for name, value in partition.items())
     if _has_folders(filesystem):
@@ -109,7 +113,9 @@ def _write_partition(
             pq.ParquetWriter(stream, first.schema, compression="zstd", store_schema=False) as writer,
         ):
             group: pa.Table | None = first
-            while group is not None and statistics.rows < FILE_ROWS:
+            while group is not None and (
+                statistics.rows < FILE_ROWS if file_bytes is None else stream.tell() < file_bytes
+            ):
                 writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
                 statistics.add(group)
                 group = next(groups, None)
