@@ -9,97 +9,15 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from sluice.event_columns import EVENT_COLUMNS, Kind
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
+# The keys of an exported line in their order (amplitude-spec 1.3).
+EXPORT_KEYS = tuple(EVENT_COLUMNS)
+
 # Keys that an exported line writes as JSON, not as a string. The lake holds their JSON text.
-JSON_COLUMNS = frozenset(
-    {
-        "$insert_key",
-        "amplitude_attribution_ids",
-        "data",
-        "event_properties",
-        "global_user_properties",
-        "group_properties",
-        "groups",
-        "plan",
-        "sample_rate",
-        "user_properties",
-    }
-)
-
-_LONGS = frozenset({"$schema", "amplitude_id", "app", "event_id", "session_id"})
-_DOUBLES = frozenset({"location_lat", "location_lng"})
-_BOOLEANS = frozenset({"is_attribution_event", "paying"})
-_TIMESTAMPS = frozenset(
-    {
-        "client_event_time",
-        "client_upload_time",
-        "event_time",
-        "processed_time",
-        "server_received_time",
-        "server_upload_time",
-        "user_creation_time",
-    }
-)
-
-# The keys of an exported line in their order: alphabetical, `$` first (amplitude-spec 1.3).
-EXPORT_KEYS = (
-    "$insert_id",
-    "$insert_key",
-    "$schema",
-    "adid",
-    "amplitude_attribution_ids",
-    "amplitude_event_type",
-    "amplitude_id",
-    "app",
-    "city",
-    "client_event_time",
-    "client_upload_time",
-    "country",
-    "data",
-    "data_type",
-    "device_brand",
-    "device_carrier",
-    "device_family",
-    "device_id",
-    "device_manufacturer",
-    "device_model",
-    "device_type",
-    "dma",
-    "event_id",
-    "event_properties",
-    "event_time",
-    "event_type",
-    "global_user_properties",
-    "group_properties",
-    "groups",
-    "idfa",
-    "ip_address",
-    "is_attribution_event",
-    "language",
-    "library",
-    "location_lat",
-    "location_lng",
-    "os_name",
-    "os_version",
-    "partner_id",
-    "paying",
-    "plan",
-    "platform",
-    "processed_time",
-    "region",
-    "sample_rate",
-    "server_received_time",
-    "server_upload_time",
-    "session_id",
-    "source_id",
-    "start_version",
-    "user_creation_time",
-    "user_id",
-    "user_properties",
-    "uuid",
-    "version_name",
-)
+JSON_COLUMNS = frozenset(key for key, kind in EVENT_COLUMNS.items() if kind == "json")
 
 # The 7 keys that only real rows have; the documented 48 are the others (amplitude-spec 1.3, decisions E-18).
 UNDOCUMENTED_KEYS = frozenset(
@@ -115,19 +33,16 @@ UNDOCUMENTED_KEYS = frozenset(
 )
 
 
-def _type_of(key: str) -> pa.DataType:
-    if key in _LONGS:
-        return pa.int64()
-    if key in _DOUBLES:
-        return pa.float64()
-    if key in _BOOLEANS:
-        return pa.bool_()
-    if key in _TIMESTAMPS:
-        return TIMESTAMP
-    return pa.string()
+_TYPES: dict[Kind, pa.DataType] = {
+    "text": pa.string(),
+    "integer": pa.int64(),
+    "decimal": pa.float64(),
+    "boolean": pa.bool_(),
+    "time": TIMESTAMP,
+    "json": pa.string(),
+}
 
-
-EXPORT_FIELDS = tuple(pa.field(key, _type_of(key)) for key in EXPORT_KEYS)
+EXPORT_FIELDS = tuple(pa.field(key, _TYPES[kind]) for key, kind in EVENT_COLUMNS.items())
 
 HIDDEN_FIELDS = (
     # Partition column: the UTC date of server_upload_time.
