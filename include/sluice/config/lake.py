@@ -1,7 +1,8 @@
-"""Where the lake lies: include/config/lake.yaml."""
+"""Where the lake lies, and how its files are kept: include/config/lake.yaml."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -26,6 +27,37 @@ def _uri(value: str) -> str:
     return f"s3://{bucket}/{path.strip('/')}"
 
 
+class MaintenanceConfig(ConfigModel):
+    """How the lake's files are kept: how large they become, and how long what nobody needs stays."""
+
+    target_file_mb: int = setting(
+        128,
+        allowed="megabytes, from 1 to 1024",
+        meaning="The size of the data files into which the small ones of closed days are put together; a file"
+        " of less than half of it is small.",
+        ge=1,
+        le=1024,
+    )
+    retention_days: int = setting(
+        7,
+        allowed="days, from 7 to 3650",
+        meaning="How long replaced data files, files that no commit names, and staged rows of dead runs stay."
+        " It must be longer than the longest run of an export or import.",
+        ge=7,
+        le=3650,
+    )
+
+    @property
+    def target_file_bytes(self) -> int:
+        """The size of a compacted data file, in bytes."""
+        return self.target_file_mb << 20
+
+    @property
+    def retention(self) -> timedelta:
+        """How long what nobody needs any more stays."""
+        return timedelta(days=self.retention_days)
+
+
 class LakeConfig(ConfigModel):
     """The folder of the lake's tables, and the connection that opens it."""
 
@@ -43,6 +75,12 @@ class LakeConfig(ConfigModel):
         allowed="an AWS region such as us-east-1, or null",
         default_text="the connection's region",
         meaning="The region of the lake's bucket.",
+    )
+    maintenance: MaintenanceConfig = setting(
+        MaintenanceConfig(),
+        allowed="the keys of `maintenance` below",
+        default_text="the defaults below",
+        meaning="How the DAG `lake_maintenance` keeps the lake's files.",
     )
 
     @property

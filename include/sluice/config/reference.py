@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from sluice.config.exports import ExportConfig
 from sluice.config.imports import ImportConfig
-from sluice.config.lake import LakeConfig
+from sluice.config.lake import LakeConfig, MaintenanceConfig
 from sluice.config.model import ConfigModel
 from sluice.config.projects import Organisation, Project
 
@@ -22,6 +22,7 @@ MODELS: dict[str, type[ConfigModel]] = {
     "organisations": Organisation,
     "projects": Project,
     "lake": LakeConfig,
+    "maintenance": MaintenanceConfig,
     "exports": ExportConfig,
     "imports": ImportConfig,
 }

@@ -60,6 +60,8 @@ def _problem(
     key = ".".join(map(str, path))
     line = document.line(path)
     kind = detail["type"]
+    while len(location) > 1 and (inner := _inner(model, location[0])):
+        model, location = inner, location[1:]
     if kind == "extra_forbidden":
         return unknown_key(str(location[-1]), list(model.model_fields), document.file, key, line)
     allowed = _allowed(model, location)
@@ -89,6 +91,13 @@ def unknown_key(name: str, known: list[str], file: str, key: str, line: int | No
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     hint = f"unknown key; did you mean {near[0]}?" if near else "unknown key"
     return ConfigProblem(file, key, hint, allowed=", ".join(known), line=line)
+
+
+def _inner(model: type[ConfigModel], key: str | int) -> type[ConfigModel] | None:
+    """Return the model of a key that is made of keys itself, or None."""
+    info = model.model_fields.get(str(key))
+    inner = info.annotation if info else None
+    return inner if isinstance(inner, type) and issubclass(inner, ConfigModel) else None
 
 
 def _allowed(model: type[ConfigModel], location: tuple[str | int, ...]) -> str | None:
