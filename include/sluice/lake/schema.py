@@ -90,6 +90,12 @@ ASSIGNED_AT_LOAD = frozenset(
 # file's rows in their order.
 STAGED_EVENTS = pa.schema([field for field in EVENTS if field.name not in ASSIGNED_AT_LOAD])
 
+# What rows in export form bring with them; the project is checked, so the load gives it to them as well.
+KEPT_BY_REPLAY = frozenset({"amplitude_id", "processed_time", "server_upload_time"})
+
+# Rows that are replayed, as the import stages them: with the ids and the times that they had.
+STAGED_REPLAY = pa.schema([field for field in EVENTS if field.name not in ASSIGNED_AT_LOAD - KEPT_BY_REPLAY])
+
 # A side table's row counts only if `events` has the commit of that number by that attempt (ADR 1).
 _COMMIT_FIELDS = (pa.field("n", pa.int64()), pa.field("attempt", pa.string()))
 
@@ -102,6 +108,8 @@ USERS = pa.schema(
     ]
 )
 
+# A row without device_id says that an Amplitude ID is taken, though it is neither a user's nor a device's own:
+# replayed rows may bring a user's second one. It is never folded with another.
 DEVICES = pa.schema(
     [
         pa.field("app", pa.int64()),
