@@ -1,24 +1,31 @@
-"""Discovery: a full listing of the source's prefix, streamed against the ledger (amplitude-spec 4.3).
+"""Discovery: what is in the bucket, streamed against the ledger (amplitude-spec 4.3).
 
-Nothing is concluded from names or times of earlier scans: objects may appear in any order, so every scan
-looks at every key, a page at a time. A file is seen at the latest by the next scan.
+A sweep lists the whole prefix, a page at a time, and concludes nothing from names or times of earlier ones:
+objects may appear in any order. A source with date folders lists only the recent ones in between, one with
+notifications only looks at the keys that it was told of. A file is seen at the latest by the next sweep.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from sluice.config import ImportConfig
 from sluice.converter import Converter, RowError
 from sluice.imports.converters import remember
-from sluice.imports.objects import ListedObject, list_objects
+from sluice.imports.folders import recent_folders
+from sluice.imports.inbox import Inbox
+from sluice.imports.messages import read_hints
+from sluice.imports.objects import ListedObject, list_objects, look_up
 from sluice.imports.session import ImportRun
-from sluice.ledger import files
+from sluice.ledger import files, sweeps
 from sluice.ledger.registry import record_source
 
 log = logging.getLogger(__name__)
@@ -30,6 +37,8 @@ BATCH_FILES = 500
 MAX_BATCHES = 1000
 
 _PAGE = 1000
+# How many objects are looked at side by side; each costs one HEAD.
+_LOOKS = 8
 
 
 @dataclass(frozen=True)
@@ -60,39 +69,90 @@ class Batch:
 
 @dataclass
 class Discovery:
-    """What a scan found: objects listed, matching files, new ones, refused new ones, changed known ones."""
+    """What discovery saw: objects, those that match, new ones, refused new ones, changed known ones.
 
+    `how` says where it looked, `messages` how many notifications it took, `ignored` what they held beside
+    the source's keys, `gone` how many objects they named that are not there.
+    """
+
+    how: str = ""
     listed: int = 0
     matching: int = 0
     new: int = 0
     refused: int = 0
     changed: int = 0
+    messages: int = 0
+    gone: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
     batches: list[Batch] = field(default_factory=list)
 
 
-def discover(run: ImportRun) -> Discovery:
+def discover(run: ImportRun, inbox: Inbox | None = None, *, sweep: bool = False) -> Discovery:
     """Record the source's new files in the ledger, and plan the batches of all files that wait.
 
-    Raises ImportAccessError if the bucket cannot be listed, ConfigError for a converter that cannot be
-    compiled, SourceMoved if the source's place changed after its first import (decisions I-22).
+    Looks at what `inbox` names, and then, if the source has a shorter way than listing everything, lists
+    everything only if `sweep` says so or `sweep_every` is over. Raises ImportAccessError if the bucket cannot
+    be listed, QueueError if the queue cannot be read, ConfigError for a converter that cannot be compiled,
+    SourceMoved if the source's place changed after its first import (decisions I-22).
     """
     source = run.source
     record_source(run.ledger, source.id, source.as_json(), source.hash, source.FIXED)
     converter = remember(run.lake, run.converter_path)
     found = Discovery()
-    objects = list_objects(run.store.client(), source.bucket, source.prefix)
-    matching = _matching(objects, source, converter, found)
-    while page := list(islice(matching, _PAGE)):
-        _record(run, [_new_file(source, item) for item in page], converter.hash, found)
+    if inbox is not None:
+        _take_hints(run, inbox, converter, found)
+    _scan(run, converter, found, sweep)
     files.take_back(run.ledger, source.id, run.run)
     found.batches = plan_batches(files.waiting(run.ledger, source.id))
     log.info(
-        "s3://%s/%s: %s objects, %s match, %s new, %s of them refused; %s files wait in %s batches",
-        source.bucket, source.prefix, f"{found.listed:,}", f"{found.matching:,}",
+        "s3://%s/%s, %s: %s objects, %s match, %s new, %s of them refused; %s files wait in %s batches",
+        source.bucket, source.prefix, found.how, f"{found.listed:,}", f"{found.matching:,}",
         f"{found.new:,}", found.refused,
         f"{sum(batch.files for batch in found.batches):,}", len(found.batches),
     )  # fmt: skip
     return found
+
+
+def _take_hints(run: ImportRun, inbox: Inbox, converter: Converter, found: Discovery) -> None:
+    """Look at each object that a message names; a message goes once the ledger knows what it named."""
+    source, client = run.source, run.store.client()
+    look = partial(look_up, client, source.bucket)
+    with ThreadPoolExecutor(_LOOKS) as pool:
+        for portion in inbox.portions():
+            hints = read_hints(portion, source.bucket, source.prefix)
+            objects = list(pool.map(look, hints.keys))
+            there = [item for item in objects if item is not None]
+            _record_all(run, there, converter, found)
+            found.messages += len(portion)
+            found.gone += len(objects) - len(there)
+            found.ignored += hints.ignored
+            inbox.delete(portion)
+    if found.messages:
+        log.info(
+            "%s notifications: %s objects looked at, %s not there%s",
+            f"{found.messages:,}", f"{found.listed:,}", f"{found.gone:,}",
+            "".join(f"; ignored, {reason}: {count:,}" for reason, count in found.ignored.items()),
+        )  # fmt: skip
+
+
+def _scan(run: ImportRun, converter: Converter, found: Discovery, sweep: bool) -> None:
+    """List what has to be listed by this run: everything, the recent folders, or nothing."""
+    source, client = run.source, run.store.client()
+    shorter = source.layout is not None or source.discovery == "notifications"
+    # The time before the first page: what appears behind the listing's back is the next one's.
+    began = run.ledger.now()
+    if sweep or not shorter or sweeps.due(run.ledger, source.id, timedelta(minutes=source.sweep_every)):
+        found.how = "everything"
+        _record_all(run, list_objects(client, source.bucket, source.prefix), converter, found)
+        sweeps.record(run.ledger, source.id, began)
+    elif source.layout is not None:
+        folders = recent_folders(source.layout, began, source.recent_hours)
+        found.how = f"{len(folders)} recent folders"
+        for folder in folders:
+            objects = list_objects(client, source.bucket, source.prefix + folder)
+            _record_all(run, objects, converter, found)
+    else:
+        found.how = "what was notified"
 
 
 def plan_batches(waiting: Iterable[files.SourceFile]) -> list[Batch]:
@@ -112,6 +172,15 @@ def plan_batches(waiting: Iterable[files.SourceFile]) -> list[Batch]:
                 return batches
         current = Batch(len(batches), 1, file.size, file.place, file.place)
     return [*batches, current] if current else batches
+
+
+def _record_all(
+    run: ImportRun, objects: Iterable[ListedObject], converter: Converter, found: Discovery
+) -> None:
+    """Record those of the objects that match and are new, a page at a time."""
+    matching = _matching(objects, run.source, converter, found)
+    while page := list(islice(matching, _PAGE)):
+        _record(run, [_new_file(run.source, item) for item in page], converter.hash, found)
 
 
 def _matching(

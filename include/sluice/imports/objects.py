@@ -84,6 +84,26 @@ def describe(client: S3Client, bucket: str, key: str) -> ListedObject:
     raise FileError(f"The object s3://{bucket}/{key} is not there: upload it again.")
 
 
+def look_up(client: S3Client, bucket: str, key: str) -> ListedObject | None:
+    """Return one object as a listing would show it, by its name alone; None if it is not there.
+
+    Raises ImportAccessError if it may not be read.
+    """
+    try:
+        head = client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if _code(error) in {"404", "NoSuchKey", "NotFound"}:
+            return None
+        _explain(error, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", bucket)
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise ImportAccessError(
+            f"No AWS credentials to read s3://{bucket}/{key}: set them in the source's Airflow connection."
+        ) from error
+    except BotoCoreError as error:
+        raise TransientError(f"s3://{bucket}/{key} cannot be looked at now: {error}") from error
+    return ListedObject(key, head["ETag"], head["ContentLength"], head["LastModified"])
+
+
 @dataclass(frozen=True)
 class SourceObject:
     """One object as it was found. `seen` is told of every block with its size, and may raise to stop."""

@@ -170,8 +170,9 @@ sources = Table(
     Column("first_seen_at", UtcDateTime, nullable=False),
     # When its first file was loaded; from then on its location may not change (decisions I-22).
     Column("first_import_at", UtcDateTime),
-    # When the last full listing that was recorded to its end began; none is remembered once a new one is due.
+    # When the last full listing that was recorded to its end began, and when somebody last asked for one.
     Column("swept_at", UtcDateTime),
+    Column("sweep_requested_at", UtcDateTime),
     # The converter that last passed `sluice import enable`, when, and the keys of the files it passed on.
     Column("tested_converter", String(64)),
     Column("tested_at", UtcDateTime),

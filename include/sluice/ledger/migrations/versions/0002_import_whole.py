@@ -19,14 +19,16 @@ def upgrade() -> None:
             sa.Column("tested_at", sluice.ledger.types.UtcDateTime(timezone=True), nullable=True)
         )
         batch_op.add_column(sa.Column("tested_files", sa.JSON(), nullable=True))
-        batch_op.add_column(
-            sa.Column("swept_at", sluice.ledger.types.UtcDateTime(timezone=True), nullable=True)
-        )
+        for name in ("swept_at", "sweep_requested_at"):
+            batch_op.add_column(
+                sa.Column(name, sluice.ledger.types.UtcDateTime(timezone=True), nullable=True)
+            )
 
 
 def downgrade() -> None:
 
     with op.batch_alter_table("sources", schema=None) as batch_op:
+        batch_op.drop_column("sweep_requested_at")
         batch_op.drop_column("swept_at")
         batch_op.drop_column("tested_files")
         batch_op.drop_column("tested_at")
