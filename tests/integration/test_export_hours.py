@@ -291,3 +291,18 @@ def test_the_publish_task_alone_closes_the_hour_before_it_exports_it(make):
     hour = destination.ledger.now().replace(minute=0, second=0, microsecond=0)
     with pytest.raises(HourNotOver):
         destination.exporter("run").publish(hour)
+
+
+def test_a_filter_is_part_of_an_hours_identity(make):
+    destination = make(filter={"where": [{"column": "$insert_id", "in": ["a", "c"]}]})
+    destination.add_events(["a", "b", "c"])
+    destination.run("first")
+    assert destination.all_ids() == ["a", "c"]
+    assert (destination.record().rows, destination.record().content_rows) == (2, 3)
+    destination.assert_consistent()
+    assert actions(destination.run("again")) == [(12, "unchanged")]
+
+    destination.configure(filter={"where": [{"column": "$insert_id", "equals": "nothing"}]})
+    assert actions(destination.run("emptied")) == [(12, "published")]
+    assert destination.object_keys() == [f"{STEM}_12_complete"]
+    destination.assert_consistent()

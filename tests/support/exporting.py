@@ -76,7 +76,7 @@ class Destination:
         return cls(client, bucket, lake, ledger, config_of(bucket, **settings))
 
     def configure(self, **settings: Any) -> None:
-        self.config = ExportConfig(**self.config.model_dump() | settings)
+        self.config = ExportConfig(**self.config.model_dump(by_alias=True) | settings)
 
     def add_events(self, ids: Iterable[str], hour: datetime = HOUR, project: int = PROJECT) -> None:
         """Load events into an hour, one second after the other."""

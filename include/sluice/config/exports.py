@@ -19,6 +19,7 @@ from sluice.config.fields import (
     Region,
     Text,
 )
+from sluice.config.filters import FilterConfig
 from sluice.config.model import ConfigModel, setting
 from sluice.config.projects import OneOrMore, ProjectIds
 
@@ -128,6 +129,12 @@ class ExportConfig(ConfigModel):
         1,
         allowed="0, 1, 2 or 3",
         meaning="How hard gzip tries: 0 is fastest, 3 smallest.",
+    )
+    filter: FilterConfig | None = setting(
+        None,
+        allowed="event_types and where, see docs/export.md, or null",
+        default_text="every event",
+        meaning="Which events leave. An hour that it empties still gets its marker.",
     )
     start: HourInstant | None = setting(
         None,

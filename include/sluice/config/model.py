@@ -61,11 +61,11 @@ class ConfigModel(BaseModel):
 
     def as_json(self) -> dict[str, Any]:
         """Return all keys with their values, defaults included, as JSON types: what the ledger records."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)
 
     @property
     def hash(self) -> str:
         """The SHA-256, in hex, of the keys that affect the output: equal hashes mean equal objects."""
-        payload = self.model_dump(mode="json", exclude=set(self.UNHASHED))
+        payload = self.model_dump(mode="json", by_alias=True, exclude=set(self.UNHASHED))
         text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

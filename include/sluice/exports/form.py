@@ -36,9 +36,9 @@ def config_hash(config: ExportConfig) -> str:
     return _sha256({"format": _FORMAT} | {name: settings[name] for name in _SHAPING})
 
 
-def filter_hash(predicate: Any = None) -> str:
-    """Return the SHA-256, in hex, of a filter; None, which lets every event through, has one too."""
-    return _sha256(predicate)
+def filter_hash(config: ExportConfig) -> str:
+    """Return the SHA-256, in hex, of a destination's filter; no filter has one too."""
+    return _sha256(config.as_json()["filter"])
 
 
 def manifest_hash(files: list[dict[str, Any]]) -> str:

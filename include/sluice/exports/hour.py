@@ -274,7 +274,7 @@ class Exporter:
         view = look(self._bucket, id.project, id.hour)
         wanted = Wanted(
             content=content.fingerprint,
-            filter_hash=filter_hash(),
+            filter_hash=filter_hash(self._config),
             config_hash=config_hash(self._config),
             marker_key=self._layout.marker_key(id.project, id.hour) if self._config.marker else None,
         )
@@ -301,7 +301,7 @@ class Exporter:
         return (
             staged.content.fingerprint == content.fingerprint
             and staged.config_hash == config_hash(self._config)
-            and staged.filter_hash == filter_hash()
+            and staged.filter_hash == filter_hash(self._config)
             and staged.seen == {item.key: item.etag for item in view.objects}
             and open_now == staged.uploads
         )

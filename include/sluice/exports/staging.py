@@ -20,6 +20,7 @@ from sluice.errors import SluiceError
 from sluice.exports.ahead import ahead
 from sluice.exports.bucket import MARKER_TYPE, Bucket
 from sluice.exports.errors import BucketUnavailable, ContentMismatch, Refused
+from sluice.exports.filters import EventFilter
 from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.lines import LineEncoder, Lines
 from sluice.exports.plan import HourView
@@ -112,7 +113,7 @@ class Stager:
             run=self._run,
             staging=staging,
             content=content,
-            filter_hash=filter_hash(),
+            filter_hash=filter_hash(self._config),
             config_hash=config_hash(self._config),
             files=files,
             marker=marker,
@@ -153,15 +154,18 @@ class Stager:
                 partition_bytes=self._config.partition_bytes,
             )
             progress = _Progress(project, hour, content.fingerprint.rows)
-            with contextlib.closing(self._lines(project, hour, content)) as encoded:
+            # How many events of the hour the filter keeps back.
+            kept_back: list[int] = []
+            with contextlib.closing(self._lines(project, hour, content, kept_back)) as encoded:
                 for lines, times in encoded:
                     alive()
                     writer.write(lines, times)
                     progress.add(len(lines), len(lines.data))
             facts = writer.finish()
-        if writer.rows != content.fingerprint.rows:
+        read = writer.rows + sum(kept_back)
+        if read != content.fingerprint.rows:
             raise ContentMismatch(
-                f"The lake gave {writer.rows:,} events of project {project} for the hour"
+                f"The lake gave {read:,} events of project {project} for the hour"
                 f" {hour:%Y-%m-%d %H}:00 UTC at version {content.version}, the ledger has"
                 f" {content.fingerprint.rows:,}: nothing was published. If it stays"
                 " so, see whether lake and ledger belong together."
@@ -174,20 +178,27 @@ class Stager:
         )
 
     def _lines(
-        self, project: int, hour: datetime, content: Content
+        self, project: int, hour: datetime, content: Content, kept_back: list[int]
     ) -> Generator[tuple[Lines, pa.Array], None, None]:
-        """Read and encode in a thread, ahead of the compressor."""
+        """Read, filter and encode in a thread, ahead of the compressor; count what the filter keeps back."""
         encoder = LineEncoder(self._config.dialect)
-        columns = tuple(dict.fromkeys([*encoder.columns, "server_upload_time"]))
+        chosen = EventFilter(self._config.filter) if self._config.filter else None
+        columns = [*encoder.columns, "server_upload_time", *(chosen.columns if chosen else ())]
 
         def encoded() -> Iterator[tuple[Lines, pa.Array]]:
             if not content.fingerprint.rows:
                 return
-            for batch in read_hour(self._lake, project, hour, content.version, columns, _BATCH_ROWS):
-                times, row = batch.column("server_upload_time"), 0
-                for lines in encoder.encode(batch):
-                    yield lines, times.slice(row, len(lines))
-                    row += len(lines)
+            hour_rows = read_hour(
+                self._lake, project, hour, content.version, tuple(dict.fromkeys(columns)), _BATCH_ROWS
+            )
+            with chosen.open() if chosen else contextlib.nullcontext() as engine:
+                for batch in hour_rows:
+                    kept = engine.keep(batch) if engine else batch
+                    kept_back.append(len(batch) - len(kept))
+                    times, row = kept.column("server_upload_time"), 0
+                    for lines in encoder.encode(kept):
+                        yield lines, times.slice(row, len(lines))
+                        row += len(lines)
 
         return ahead(encoded())
 
