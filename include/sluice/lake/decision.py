@@ -114,7 +114,7 @@ def _decide(
         },
         kept_per_file=[kept.get(index, 0) for index in range(len(files))],
         rejected=[STAGED_REJECTS.empty_table()] * len(files),
-        hours=_fingerprints(connection),
+        hours=fingerprints(connection),
         new_users=new_users,
         new_devices=new_devices,
     )
@@ -244,7 +244,8 @@ def _take_unused(snapshot: Snapshot, size: int) -> range:
             return block
 
 
-def _fingerprints(connection: duckdb.DuckDBPyConnection) -> dict[datetime, Fingerprint]:
+def fingerprints(connection: duckdb.DuckDBPyConnection) -> dict[datetime, Fingerprint]:
+    """Return the fingerprint of the kept rows of the table `staged` in each hour of their `upload_time`."""
     rows = connection.sql(
         f"""
         SELECT floor(upload_time / {_HOUR_US})::BIGINT AS hour, count(*), {SUMS_SQL}

@@ -108,7 +108,7 @@ USERS = pa.schema(
     ]
 )
 
-# A row without device_id says that an Amplitude ID is taken, though it is neither a user's nor a device's own:
+# A row without device_id says that an Amplitude ID is taken without being the one of a user or of a device:
 # replayed rows may bring a user's second one. It is never folded with another.
 DEVICES = pa.schema(
     [
@@ -133,6 +133,9 @@ REJECTS = pa.schema(
         *_COMMIT_FIELDS,
     ]
 )
+
+# How much of a rejected row's text is kept: a row of 100 MB must not end in the lake as it is.
+MAX_RAW_CHARS = 65_536
 
 # Rejected rows as the import stages them.
 STAGED_REJECTS = pa.schema(
