@@ -41,19 +41,22 @@ def in_order(
     read: ReadRows,
     schema: pa.Schema,
     batch_rows: int,
+    *,
+    whole_files: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Yield what `read` gives of the files, by (server_upload_time, loaded_at, seq).
 
     A sorted file that overlaps no other in time is simply read; the others are read twice, first for the
-    order of their rows, and put into it on the way: 50 bytes of memory a row.
+    order of their rows, and put into it on the way: 50 bytes of memory a row. With `whole_files` what is
+    read of a file is fetched in few requests and held in memory, which suits small ones.
     """
     for group in _overlapping(sorted(files, key=lambda file: (file.first, file.path))):
         if len(group) == 1:
-            with _open(filesystem, group[0]) as parquet:
+            with _open(filesystem, group[0], whole_files) as parquet:
                 if is_sorted(parquet, ORDER):
                     yield from read(parquet, schema)
                     continue
-        yield from _sorted(filesystem, group, read, schema, batch_rows)
+        yield from _sorted(filesystem, group, read, schema, batch_rows, whole_files)
 
 
 def _overlapping(files: Iterable[TimedFile]) -> list[list[TimedFile]]:
@@ -70,8 +73,11 @@ def _overlapping(files: Iterable[TimedFile]) -> list[list[TimedFile]]:
 
 
 @contextmanager
-def _open(filesystem: pafs.FileSystem, file: TimedFile) -> Iterator[pq.ParquetFile]:
-    with filesystem.open_input_file(file.path) as source, pq.ParquetFile(source) as parquet:
+def _open(filesystem: pafs.FileSystem, file: TimedFile, whole: bool) -> Iterator[pq.ParquetFile]:
+    with (
+        filesystem.open_input_file(file.path) as source,
+        pq.ParquetFile(source, pre_buffer=whole) as parquet,
+    ):
         yield parquet
 
 
@@ -81,10 +87,11 @@ def _sorted(
     read: ReadRows,
     schema: pa.Schema,
     batch_rows: int,
+    whole_files: bool,
 ) -> Iterator[pa.RecordBatch]:
     def rows(wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         for file in files:
-            with _open(filesystem, file) as parquet:
+            with _open(filesystem, file, whole_files) as parquet:
                 yield from read(parquet, wanted)
 
     order = pa.schema([EVENTS.field(name) for name in ORDER])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, func, literal, null, or_, select, tuple_, update
 
 from sluice.ledger.database import Ledger, now
 from sluice.ledger.tables import files
@@ -245,6 +245,37 @@ def forget_staging(ledger: Ledger, source: str, run: str) -> None:
             )
             .values(staged=None)
         )
+
+
+def give_up_claims(ledger: Ledger, before: datetime) -> int:
+    """Let files whose claim ran out before a time wait as if they had just been found; return how many."""
+    with ledger.begin() as connection:
+        return connection.execute(
+            update(files)
+            .where(files.c.state == "processing", files.c.claimed_until < before)
+            .values(state="discovered", claimed_by=None, claimed_until=None, staged=null())
+        ).rowcount
+
+
+def runs_of_staged(ledger: Ledger) -> set[tuple[str, str]]:
+    """Return (source, run) of every run that converted files which still wait for their load."""
+    run = files.c.staged["run"].as_string()
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(files.c.source, run).where(files.c.state == "processing", run.is_not(None)).distinct()
+        )
+        return {(source, name) for source, name in rows}
+
+
+def runs_at_work(ledger: Ledger) -> set[tuple[str, str]]:
+    """Return (source, run) of every run that holds a live claim."""
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(files.c.source, files.c.claimed_by)
+            .where(files.c.state == "processing", files.c.claimed_until > utc_now())
+            .distinct()
+        )
+        return {(source, holder.rpartition("#")[0]) for source, holder in rows}
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,12 @@ def release(ledger: Ledger, name: str, holder: str) -> None:
         connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
 
 
+def remove_expired(ledger: Ledger, before: datetime) -> int:
+    """Remove the leases that ran out before a time, which nobody will renew; return how many there were."""
+    with ledger.begin() as connection:
+        return connection.execute(delete(leases).where(leases.c.expires_at < before)).rowcount
+
+
 def current(ledger: Ledger, name: str) -> Lease | None:
     """Return the live lease of that name, or None."""
     return next(iter(_live(ledger, leases.c.name == name)), None)
