@@ -23,6 +23,7 @@ from sluice.imports.session import ImportRun
 from sluice.lake import Lake
 from sluice.ledger import Ledger
 from sluice.ledger.files import holder_of
+from sluice.ledger.registry import passed_test
 from sluice.local.connections import aws_connection, ledger_connection
 
 if TYPE_CHECKING:
@@ -204,3 +205,59 @@ def test_a_preview_shows_keys_and_rows_as_the_import_takes_them(
     assert shown.count('"kind": "open"') == 8
     assert "row 5" in shown
     assert "row 6" not in shown
+
+
+def test_a_source_is_enabled_by_real_rows(
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    # Before the first run there is no ledger: enabling makes it.
+    environment["SLUICE_LEDGER_URL"] = f"sqlite:///{tmp_path}/ledger.db"
+    put(s3, bucket, "readme.txt", "no data")
+    refusal = sluice("enable", "shop", code=1)
+    assert "none of the 1 objects" in refusal
+    assert "sluice import preview shop" in refusal
+    put(s3, bucket, "a.json", "{broken", GOOD.replace("kind", "type"))
+    put(s3, bucket, "b.json", f"[{GOOD}]")
+    refusal = sluice("enable", "shop", code=1)
+    assert "in/a.json: of 2 rows looked at, 0 become events, 0 are ignored, 2 rejected" in refusal
+    assert "1 × event_type: is missing" in refusal
+    assert "the file fails: The file is a JSON array" in refusal
+    put(s3, bucket, "c.json", *["{broken"] * 2, GOOD)
+    assert "is no file of the source" in sluice("enable", "shop", "in/readme.txt", code=1)
+    assert "is not there" in sluice("enable", "shop", "in/z.json", code=1)
+    shown = sluice("enable", "shop", "in/c.json")
+    assert "Warning: that is more than the error budget of 50.0%" in shown
+    assert "shop is enabled: the converter shop.json passed" in shown
+    assert "until imports/shop.yaml says enabled: true" in shown
+    passed = passed_test(Ledger.open(environment["SLUICE_LEDGER_URL"]), "shop")
+    assert passed is not None
+    assert list(passed.keys) == ["in/c.json"]
+
+
+def test_a_changed_converter_counts_from_its_own_test_on(
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str], caplog: Any
+) -> None:
+    put(s3, bucket, "a.json", GOOD)
+    sluice("enable", "shop")
+    lake = import_all(folder, environment, "run-1")
+    write_converter(folder, ["value", "changed"])
+    put(s3, bucket, "b.json", GOOD)
+    import_all(folder, environment, "run-2")
+    assert "has changed and is not tested" in caplog.text
+    assert lake.events().to_pyarrow_table().column("event_type").to_pylist() == ["open", "open"]
+    sluice("enable", "shop")
+    put(s3, bucket, "c.json", GOOD)
+    import_all(folder, environment, "run-3")
+    kinds = lake.events().to_pyarrow_table().column("event_type").to_pylist()
+    assert sorted(kinds) == ["changed", "open", "open"]
+
+
+def test_a_prefix_that_lacks_its_slash_is_noticed(
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path
+) -> None:
+    path = folder / "imports" / "shop.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"prefix": "in"}))
+    put(s3, bucket, "a.json", GOOD)
+    assert "all of them lie below in/. If that folder is meant, say prefix: in/" in sluice("preview", "shop")
+    s3.put_object(Bucket=bucket, Key="inbox/a.json", Body=GOOD.encode())
+    assert "Warning" not in sluice("preview", "shop")

@@ -37,12 +37,14 @@ _AIRFLOW_ONLY = ("role_arn", "profile_name", "assume_role_method")
 class EnvironmentAccess:
     """Opens the configuration, the lake, the ledger and the stores as the environment says.
 
-    `ledger_url` goes before the environment. The lake and the ledger must be there: nothing is created.
+    `ledger_url` goes before the environment. The lake and the ledger must be there: nothing is created, but
+    the ledger's tables with `makes_ledger`.
     """
 
     directory: Path | None = None
     ledger_url: str | URL | None = field(default=None, repr=False)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    makes_ledger: bool = False
 
     @cached_property
     def config(self) -> Config:
@@ -51,11 +53,16 @@ class EnvironmentAccess:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger, as it is. Raises SluiceError if none is named, or if it has no tables yet."""
+        """The ledger, as it is. Raises SluiceError if none is named, or if it has no tables yet.
+
+        With `makes_ledger` they are made, or brought up to date, as the first task of a run would.
+        """
         try:
             url = make_url(self.ledger_url or ledger_url(self.environ))
         except ArgumentError:
             raise SluiceError("The ledger's URL is none that SQLAlchemy reads.") from None
+        if self.makes_ledger:
+            return Ledger.open(url)
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
             raise SluiceError(f"There is no ledger at {url.database}: the first run of a DAG makes it.")
         ledger = Ledger.open(url, migrate=False)

@@ -14,7 +14,7 @@ from sluice.errors import SluiceError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "check": ("sluice.cli.check", "check", "Validate all configuration and show what a change would do."),
     "converter": ("sluice.cli.converter", "converter", "Check, preview, test and explain converters."),
-    "import": ("sluice.cli.imports", "imports", "Show what imports did, and retry failed files."),
+    "import": ("sluice.cli.imports", "imports", "Enable sources, show what imports did, mend what failed."),
     "demo": ("sluice.cli.demo", "demo", "Run the main job on real data, with the Airflow UI."),
 }
 

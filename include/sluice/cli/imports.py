@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rich.text import Text
 from sluice.access.connections import LEDGER_URL, EnvironmentAccess
 from sluice.config import ImportConfig
 from sluice.converter import Converter
+from sluice.imports.enabling import enable as enable_source
 from sluice.imports.preview import MAX_LISTED, Keys, Sample, look_at_keys, sample_rows
 from sluice.imports.rejects import rejected_rows
 from sluice.imports.retry import retry_file
@@ -46,7 +47,7 @@ _HEADS = ("read", "loaded", "duplicate", "ignored", "rejected")
 )
 @click.pass_context
 def imports(context: click.Context, directory: Path | None, ledger_url: str | None) -> None:
-    """Show what imports did, and retry failed files.
+    """Enable sources, show what imports did, and mend what failed.
 
     Connections are those of the environment: AIRFLOW_CONN_<ID> as JSON, else boto3's own chain.
     """
@@ -130,6 +131,29 @@ def preview(access: EnvironmentAccess, source: str) -> None:
 
 @imports.command()
 @SOURCE
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.pass_obj
+def enable(access: EnvironmentAccess, source: str, keys: tuple[str, ...]) -> None:
+    """Let SOURCE import, once its converter has made an event of a row of its files.
+
+    The first files are tried, or those named by KEY. Nothing is imported; the ledger remembers the converter.
+    """
+    config = access.config.source(source)
+    store = access.store(config.connection, config.region)
+    converter = Converter.from_file(access.config.converter_path(config))
+    # A source is enabled before the first run, which would make the ledger.
+    ledger = replace(access, makes_ledger=True).ledger
+    for line in enable_source(config, store, ledger, converter, keys).lines():
+        click.echo(line)
+    click.echo(f"{config.id} is enabled: the converter {config.converter} passed ({converter.hash[:12]}…).")
+    if not config.enabled:
+        click.echo(
+            f"Its DAG {config.dag_id} runs by hand only, until {config.source_file} says enabled: true."
+        )
+
+
+@imports.command()
+@SOURCE
 @click.argument("key")
 @click.pass_obj
 def retry(access: EnvironmentAccess, source: str, key: str) -> None:
@@ -152,6 +176,11 @@ def _key_lines(keys: Keys, source: ImportConfig, converter: Converter) -> Iterat
             yield f"  … and {count - len(shown):,} more"
     if keys.more:
         yield f"Only the first {MAX_LISTED:,} objects were looked at."
+    if keys.in_folder:
+        yield (
+            f"Warning: all of them lie below {source.prefix}/. If that folder is meant, say prefix:"
+            f" {source.prefix}/ with its slash; {source.prefix} also takes keys such as {source.prefix}-old/…"
+        )
     if not keys.matching:
         yield (
             f"Nothing matches {converter.config.filter_pattern or '(every key)'}: check bucket and prefix of"

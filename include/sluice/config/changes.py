@@ -37,6 +37,10 @@ _OF_EXPORTS: Mapping[str, str] = {
     "marker": _FORM,
     "partition_bytes": _FORM,
     "compression_level": _FORM,
+    "filter": (
+        "Takes effect at the next run. Hours that are exported already keep the events of the old filter"
+        " until a backfill exports them again."
+    ),
     "start": "Moves the first hour of the schedule. Hours that are exported already stay.",
     "enabled": "Starts or stops the schedule; backfills are possible either way.",
     "reexport_changed": _NEXT_RUN,
@@ -47,7 +51,10 @@ _OF_EXPORTS: Mapping[str, str] = {
 
 _OF_IMPORTS: Mapping[str, str] = {
     "project": "Files that are loaded from now on go to the new project; earlier rows stay where they are.",
-    "converter": "Files that are discovered from now on; rows in the lake stay as they are.",
+    "converter": (
+        "Files that are discovered once it has passed `sluice import enable`; until then they get the one"
+        " that did. Rows in the lake stay as they are."
+    ),
     "replay": _NEXT_LOAD,
     "data_type": _NEXT_LOAD,
     "strategy": _NEXT_LOAD,

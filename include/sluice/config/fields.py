@@ -63,9 +63,12 @@ def _bucket(value: str) -> str:
 
 def _import_bucket(value: str) -> str:
     if "." in value:
-        raise ValueError("an import's bucket has no dots in its name")
+        raise ValueError(
+            "an import's bucket has no dots in its name: S3's certificate does not cover such names, and the"
+            " original refuses them"
+        )
     if value != value.lower():
-        raise ValueError("an import's bucket has no capitals in its name")
+        raise ValueError("an import's bucket has no capitals in its name: S3 gives out no such names")
     _bucket(value)
     if not _IMPORT_BUCKET.fullmatch(value):
         raise ValueError("not a bucket name that can be imported from")

@@ -19,7 +19,7 @@ from typing import Any
 
 from sluice.config import ImportConfig
 from sluice.converter import Converter, RowError
-from sluice.imports.converters import remember
+from sluice.imports.enabling import converter_in_force
 from sluice.imports.folders import recent_folders
 from sluice.imports.inbox import Inbox
 from sluice.imports.messages import read_hints
@@ -97,7 +97,7 @@ def discover(run: ImportRun, inbox: Inbox | None = None, *, sweep: bool = False)
     """
     source = run.source
     record_source(run.ledger, source.id, source.as_json(), source.hash, source.FIXED)
-    converter = remember(run.lake, run.converter_path)
+    converter = converter_in_force(run)
     found = Discovery()
     if inbox is not None:
         _take_hints(run, inbox, converter, found)

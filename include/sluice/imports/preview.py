@@ -31,7 +31,8 @@ MAX_ROWS = 10
 class Keys:
     """The first 10,000 objects of a prefix: how many match or not, and the first of either kind.
 
-    `more` says that there are more objects than were looked at.
+    `more` says that there are more objects than were looked at, `in_folder` that all of them lie below
+    `<prefix>/`: then the prefix is probably meant as a folder, and lacks its slash (decisions I-22).
     """
 
     matching: int = 0
@@ -39,6 +40,7 @@ class Keys:
     first_matching: list[ListedObject] = field(default_factory=list)
     first_others: list[ListedObject] = field(default_factory=list)
     more: bool = False
+    in_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,14 @@ class Sample:
 def look_at_keys(source: ImportConfig, store: S3Store, converter: Converter) -> Keys:
     """List the beginning of the source's prefix. Raises ImportAccessError if it cannot be listed."""
     keys = Keys()
+    folder = f"{source.prefix}/"
+    keys.in_folder = not source.prefix.endswith("/") and bool(source.prefix)
     for number, item in enumerate(list_objects(store.client(), source.bucket, source.prefix)):
         if number == MAX_LISTED:
             keys.more = True
             break
-        if item.size and _matches(converter, item.key, source):
+        keys.in_folder &= item.key.startswith(folder)
+        if item.size and matches(converter, item.key, source):
             keys.matching += 1
             shown = keys.first_matching
         else:
@@ -70,6 +75,7 @@ def look_at_keys(source: ImportConfig, store: S3Store, converter: Converter) -> 
             shown = keys.first_others
         if len(shown) < MAX_SHOWN:
             shown.append(item)
+    keys.in_folder &= bool(keys.matching + keys.others)
     return keys
 
 
@@ -79,13 +85,14 @@ def sample_rows(
     """Yield the first rows of the files beside their events, by the very steps of an import."""
     client = store.client()
     return islice(
-        (sample for item in items for sample in _samples(source, client, converter, item)), MAX_ROWS
+        (sample for item in items for sample in file_samples(source, client, converter, item)), MAX_ROWS
     )
 
 
-def _samples(
+def file_samples(
     source: ImportConfig, client: S3Client, converter: Converter, item: ListedObject
 ) -> Iterator[Sample]:
+    """Stream the rows of one file beside their events; a file that cannot be read on ends with its fault."""
     content = SourceObject(client, source.bucket, item.key, item.etag, item.size)
     times = EventTimes(
         source.upload_time, datetime.now(UTC), source.not_before, require_time=source.require_time
@@ -109,7 +116,8 @@ def _samples(
         yield Sample(item.key, None, fault=str(error))
 
 
-def _matches(converter: Converter, key: str, source: ImportConfig) -> bool:
+def matches(converter: Converter, key: str, source: ImportConfig) -> bool:
+    """Whether a key is one of the source's files; one that filterPattern cannot be tried on is not."""
     try:
         return converter.matches(key, source.prefix)
     except RowError:

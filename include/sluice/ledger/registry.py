@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -39,6 +39,15 @@ class RecordedSource:
     config_hash: str
     first_seen_at: datetime
     first_import_at: datetime | None
+
+
+@dataclass(frozen=True)
+class PassedTest:
+    """The converter that a source may import with: its hash, when it passed, and the keys of the files."""
+
+    converter_hash: str
+    at: datetime
+    keys: Sequence[str]
 
 
 def recorded_destinations(ledger: Ledger) -> dict[str, RecordedDestination]:
@@ -97,6 +106,42 @@ def record_source(
             update(sources).where(sources.c.id == id).values(first_import_at=recorded.first_import_at, **new)
         )
         return replace(recorded, config=new["config"], config_hash=config_hash)
+
+
+def record_passed(
+    ledger: Ledger,
+    id: str,
+    config: Mapping[str, Any],
+    config_hash: str,
+    *,
+    converter_hash: str,
+    keys: Sequence[str],
+) -> PassedTest:
+    """Record that a source's converter passed its test on real files; an earlier record is replaced.
+
+    The configuration is recorded with it if the source never ran.
+    """
+    with ledger.begin() as connection:
+        moment = now(connection)
+        passed = {"tested_converter": converter_hash, "tested_at": moment, "tested_files": list(keys)}
+        connection.execute(
+            ledger.insert(sources)
+            .values(id=id, config=dict(config), config_hash=config_hash, first_seen_at=moment, **passed)
+            .on_conflict_do_update(index_elements=["id"], set_=passed)
+        )
+    return PassedTest(converter_hash, moment, tuple(keys))
+
+
+def passed_test(ledger: Ledger, id: str) -> PassedTest | None:
+    """Return the test that a source's converter passed last, or None if none ever did."""
+    table = sources.c
+    with ledger.begin() as connection:
+        row = connection.execute(
+            select(table.tested_converter, table.tested_at, table.tested_files).where(
+                table.id == id, table.tested_converter.is_not(None)
+            )
+        ).first()
+    return PassedTest(row.tested_converter, row.tested_at, tuple(row.tested_files)) if row else None
 
 
 def _refuse_moved(recorded: RecordedSource, config: Mapping[str, Any], fixed: Collection[str]) -> None:

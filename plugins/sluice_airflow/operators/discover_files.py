@@ -32,10 +32,12 @@ class DiscoverFilesOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         from sluice.imports.discovery import discover
+        from sluice.imports.enabling import require_enabled
         from sluice.imports.session import ImportRun
 
         run = ImportRun.open(SluiceHook(), self.source, context["run_id"])
         _require_role(run.source)
+        require_enabled(run)
         return [batch.as_json() for batch in discover(run).batches]
 
 

@@ -63,10 +63,10 @@ def test_the_place_of_a_source_is_fixed_by_its_first_import(keys):
     assert "make a new source" in after.consequence
 
 
-def test_a_new_converter_is_for_files_discovered_from_now_on():
+def test_a_new_converter_is_for_files_discovered_once_it_is_tested():
     (change,) = of_import(True, converter="d.json")
     assert (change.old, change.new, change.refused) == ("c.json", "d.json", False)
-    assert "discovered from now on" in change.consequence
+    assert "discovered once it has passed" in change.consequence
 
 
 def test_a_key_that_came_with_a_newer_version_is_no_change():

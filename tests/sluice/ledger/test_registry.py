@@ -4,8 +4,11 @@ import pytest
 from sqlalchemy import insert, update
 
 from sluice.ledger.registry import (
+    PassedTest,
     SourceMoved,
+    passed_test,
     record_destination,
+    record_passed,
     record_source,
     recorded_destinations,
     recorded_sources,
@@ -75,3 +78,16 @@ def test_the_files_of_one_source_do_not_fix_another(ledger):
     record_source(ledger, "other", {"bucket": "a"}, "h1", FIXED)
     load_a_file(ledger, "flights")
     assert record_source(ledger, "other", {"bucket": "b"}, "h2", FIXED).first_import_at is None
+
+
+def test_the_converter_that_passed_last_is_remembered(ledger):
+    assert passed_test(ledger, "flights") is None
+    first = record_passed(ledger, "flights", {"bucket": "a"}, "h1", converter_hash="1" * 64, keys=["a", "b"])
+    assert passed_test(ledger, "flights") == first == PassedTest("1" * 64, first.at, ("a", "b"))
+    # A run records its own configuration, and takes no test away.
+    record_source(ledger, "flights", {"bucket": "a", "prefix": "x"}, "h2", FIXED)
+    assert passed_test(ledger, "flights") == first
+    second = record_passed(ledger, "flights", {"bucket": "z"}, "h3", converter_hash="2" * 64, keys=["c"])
+    assert passed_test(ledger, "flights") == second
+    # A test is no run: what ran last is still the record.
+    assert recorded_sources(ledger)["flights"].config == {"bucket": "a", "prefix": "x"}

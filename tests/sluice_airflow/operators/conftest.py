@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from sluice.converter import Converter
+from sluice.ledger.registry import record_passed
+from sluice_airflow.hooks.sluice import SluiceHook
+
 CONFIG = Path(__file__).resolve().parents[3] / "include" / "config"
 
 
@@ -30,6 +34,22 @@ def flights_config(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch)
     change("imports/flights.yaml", bucket=bucket)
     monkeypatch.setenv("SLUICE_CONFIG", str(folder))
     return change
+
+
+@pytest.fixture
+def enabled(airflow_connections: dict[str, str], flights_config: Callable[..., None]) -> None:
+    """The flights' converter has passed its test."""
+    config, ledger = SluiceHook().config, SluiceHook().ledger
+    source = config.source("flights")
+    converter = Converter.from_file(config.converter_path(source))
+    record_passed(
+        ledger,
+        source.id,
+        source.as_json(),
+        source.hash,
+        converter_hash=converter.hash,
+        keys=["flights/a.csv.gz"],
+    )
 
 
 @pytest.fixture

@@ -3,13 +3,17 @@
 import json
 
 import pytest
+from sqlalchemy import delete
 
 from sluice.errors import SluiceError
+from sluice.imports.enabling import NotEnabled
 from sluice.imports.errors import ImportAccessError
+from sluice.ledger import files
+from sluice.ledger.tables import sources
 from sluice_airflow.hooks.sluice import SluiceHook
 from sluice_airflow.operators.discover_files import DiscoverFilesOperator
 
-pytestmark = pytest.mark.usefixtures("airflow_connections")
+pytestmark = pytest.mark.usefixtures("airflow_connections", "enabled")
 
 
 def discover(context, source="flights"):
@@ -48,6 +52,16 @@ def test_a_missing_bucket_is_named(flights_config, context):
     flights_config("imports/flights.yaml", bucket="never-made-bucket")
     with pytest.raises(ImportAccessError, match="never-made-bucket does not exist"):
         discover(context)
+
+
+def test_a_source_that_never_passed_its_test_is_refused_with_the_command(flights_config, context, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="flights/flights-2013-01.csv.gz", Body=b"12345")
+    ledger = SluiceHook().ledger
+    with ledger.begin() as connection:
+        connection.execute(delete(sources))
+    with pytest.raises(NotEnabled, match="Run `sluice import enable flights`"):
+        discover(context)
+    assert list(files.of_source(ledger, "flights")) == []
 
 
 def test_another_accounts_bucket_needs_role_and_external_id(
