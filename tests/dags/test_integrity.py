@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
-EXPECTED = {"export_hourly__flights", "import_s3__flights"}
+EXPECTED = {"export_hourly__flights", "import_s3__flights", "lake_maintenance"}
 # What takes long to import, or what only a task needs; the library's rooms behind it as well.
 HEAVY = {
     "pandas",
@@ -44,7 +44,7 @@ def test_every_dag_names_its_owner(dag):
 
 
 def test_every_dag_is_tagged_with_the_room_that_it_runs(dag):
-    assert len(dag.tags & {"export", "import"}) == 1
+    assert len(dag.tags & {"export", "import", "maintenance"}) == 1
 
 
 def test_every_dag_explains_itself_to_the_person_on_call(dag):
