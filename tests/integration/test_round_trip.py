@@ -19,9 +19,10 @@ from sluice.converter import Converter, RowError
 from sluice.converter.fields import PROPERTY_OPERATIONS
 from sluice.converter.preview import read_rows
 from sluice.exports.lines import LineEncoder
+from sluice.imports.blocks import BlockBuilder, Reject
 from sluice.imports.identity import RowNames, device_of_user, id_fault
 from sluice.imports.records import BadRow, Record
-from sluice.imports.rows import Reject, RowPipeline
+from sluice.imports.rows import RowPipeline
 from sluice.imports.staging import StagingWriter
 from sluice.imports.times import EventTimes
 from sluice.lake import Lake, LoadRequest, StagedFile, load, read_hour
@@ -103,10 +104,12 @@ def exported_again(folder: Path, lines: Iterable[Line]) -> dict[str, Line]:
     converter = Converter.from_file(CONVERTER)
     times = EventTimes("event_time", ledger.now(), date(2000, 1, 1), require_time=True)
     pipeline = RowPipeline(converter, RowNames("again", "exports", KEY), times)
-    with StagingWriter(lake.filesystem(), "_staging/again", times) as writer:
-        for row in pipeline(Rows(source, converter)):
-            assert not isinstance(row, Reject), row
-            writer.add(row)
+    rows = BlockBuilder(times)
+    for row in pipeline(Rows(source, converter)):
+        assert not isinstance(row, Reject), row
+        rows.add(row)
+    with StagingWriter(lake.filesystem(), "_staging/again") as writer:
+        writer.write(rows.block(pipeline.tally))
         events, _ = writer.close()
     staged = StagedFile("exports", KEY, "etag", pipeline.tally.read, ignored=0, rejected=0, events=events)
     result = load(lake, ledger, LoadRequest(PROJECT, "again", [staged], upload_time="event_time"))

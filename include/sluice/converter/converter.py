@@ -89,6 +89,7 @@ class Converter:
         self._mapping = mapping
         self._pattern = pattern
         self._reported_clock: object = MISSING
+        self._document: Json = None
         self.target_fields = (
             None if fields is None else tuple(name for name in fields if name != config.ignore_flag)
         )
@@ -119,7 +120,13 @@ class Converter:
                     mapping = compiler.source(description, MAPPING_POINTER)
         if compiler.problems or typed is None:
             raise ConfigError(compiler.problems)
-        return cls(typed, mapping, fields, pattern, compiler.usage, canonical_hash(config))
+        converter = cls(typed, mapping, fields, pattern, compiler.usage, canonical_hash(config))
+        converter._document = config
+        return converter
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Closures cannot be pickled: another process compiles the configuration again.
+        return type(self).from_config, (self._document,)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:

@@ -16,17 +16,20 @@ import pyarrow.fs as pafs
 
 from sluice.converter import Converter
 from sluice.errors import TransientError
+from sluice.imports.blocks import Block
 from sluice.imports.converters import recall
 from sluice.imports.discovery import Batch
 from sluice.imports.errors import FileError
 from sluice.imports.identity import RowNames
 from sluice.imports.objects import SourceObject
 from sluice.imports.readers import reader_for
-from sluice.imports.records import RowReader
-from sluice.imports.rows import RowPipeline, Tally
+from sluice.imports.records import FileReader, Piece
+from sluice.imports.rows import RowPipeline
 from sluice.imports.session import ImportRun
 from sluice.imports.staging import StagingWriter, run_folder
+from sluice.imports.tally import Tally
 from sluice.imports.times import EventTimes
+from sluice.imports.workers import Workers
 from sluice.ledger import files
 from sluice.ledger.files import SourceFile
 
@@ -40,6 +43,8 @@ CLAIM_SECONDS = 900.0
 _RENEW_SECONDS = 60.0
 _LOG_SECONDS = 10.0
 _SHOWN_NAMES = 50
+# Compressed events are at least so many times as large when unpacked.
+_UNPACKED = 6
 
 
 class ClaimLost(TransientError):
@@ -62,6 +67,11 @@ def convert_batch(run: ImportRun, batch: Batch, holder: str) -> Converted:
     `holder` names the worker, the same in every try of its task. Raises ImportAccessError if a file may not
     be read; the files staged before stay staged.
     """
+    with Workers() as workers:
+        return _convert_batch(run, batch, holder, workers)
+
+
+def _convert_batch(run: ImportRun, batch: Batch, holder: str, workers: Workers) -> Converted:
     result = Converted()
     client = run.store.client()
     converters: dict[str, Converter] = {}
@@ -74,7 +84,7 @@ def convert_batch(run: ImportRun, batch: Batch, holder: str) -> Converted:
         if not (staged and _still_there(run, staged)):
             if claimed.converter_hash not in converters:
                 converters[claimed.converter_hash] = recall(run.lake, claimed.converter_hash)
-            staged = convert_file(run, client, claimed, converters[claimed.converter_hash], holder)
+            staged = convert_file(run, client, claimed, converters[claimed.converter_hash], holder, workers)
         result.rows += staged["rows_read"]
         if staged["failed"]:
             result.failed += 1
@@ -84,33 +94,48 @@ def convert_batch(run: ImportRun, batch: Batch, holder: str) -> Converted:
 
 
 def convert_file(
-    run: ImportRun, client: S3Client, file: SourceFile, converter: Converter, holder: str
+    run: ImportRun,
+    client: S3Client,
+    file: SourceFile,
+    converter: Converter,
+    holder: str,
+    workers: Workers | None = None,
 ) -> dict[str, Any]:
-    """Convert one claimed file and record in the ledger where its rows are staged, or why it fails."""
+    """Convert one claimed file and record in the ledger where its rows are staged, or why it fails.
+
+    A large file is converted in several processes: those of `workers`, which a batch of files shares, or its
+    own. Raises WorkerDied if one of them ends early; nothing is staged then.
+    """
+    with Workers() as own:
+        return _convert_file(run, client, file, converter, holder, workers or own)
+
+
+def _convert_file(
+    run: ImportRun, client: S3Client, file: SourceFile, converter: Converter, holder: str, workers: Workers
+) -> dict[str, Any]:
     began = time.monotonic()
     source = run.source
     times = EventTimes(
         source.upload_time, run.ledger.now(), source.not_before, require_time=source.require_time
     )
     pipeline = RowPipeline(converter, RowNames(source.id, file.bucket, file.key), times)
-    writer = StagingWriter(run.lake.filesystem(), run_folder(source.id, run.run), times)
-    progress = _Progress(run, file, holder, pipeline.tally)
+    tally = Tally()
+    writer = StagingWriter(run.lake.filesystem(), run_folder(source.id, run.run))
+    progress = _Progress(run, file, holder, tally)
     content = SourceObject(client, file.bucket, file.key, file.etag, file.size, progress.saw)
     paths: tuple[str | None, str | None] = (None, None)
     try:
         with writer, _quiet_gc():
             reader = reader_for(content, converter)
-            for row in pipeline(reader):
-                writer.add(row)
-            failed = _over_budget(source.error_budget, pipeline.tally, reader)
+            for block in _blocks(pipeline, progress.cut(reader), workers, content):
+                writer.write(block)
+                tally.add(block.tally)
+            failed = _over_budget(source.error_budget, tally, reader)
             paths = writer.close(events=failed is None)
     except FileError as error:
         # How far it got is no count of the file's rows: none of them has a fate but the file's own.
-        failed = (
-            f"{error} (Read until then: {pipeline.tally.read:,} rows.)" if pipeline.tally.read else str(error)
-        )
-        pipeline.tally = Tally()
-    tally = pipeline.tally
+        failed = f"{error} (Read until then: {progress.rows:,} rows.)" if progress.rows else str(error)
+        tally = Tally()
     staged = {
         "run": run.run,
         "events": paths[0],
@@ -119,13 +144,13 @@ def convert_file(
         "ignored": tally.ignored,
         "rejected": tally.rejected,
         "failed": failed,
-        "hours": [] if failed else hour_ranges(times.hours),
+        "hours": [] if failed else hour_ranges(tally.hours),
     }
     report = {
         "run": run.run,
         "reasons": _commonest(tally.reasons),
-        "ignored_fields": _commonest(pipeline.builder.ignored_fields),
-        "notes": _commonest(pipeline.builder.notes),
+        "ignored_fields": _commonest(tally.ignored_fields),
+        "notes": _commonest(tally.notes),
     }
     took = time.monotonic() - began
     if not files.stage(
@@ -147,7 +172,16 @@ def hour_ranges(hours: set[int]) -> list[list[int]]:
     return [list(pair) for pair in zip(starts, ends, strict=True)]
 
 
-def _over_budget(budget: float, tally: Tally, reader: RowReader) -> str | None:
+def _blocks(
+    pipeline: RowPipeline, pieces: Iterator[tuple[int, Piece]], workers: Workers, content: SourceObject
+) -> Iterator[Block]:
+    """Convert pieces here or, if the file is large, in the workers: the blocks are the same."""
+    if workers.worth(content.size * _UNPACKED):
+        return workers.blocks(pipeline, pieces, lambda: content.seen(0))
+    return (pipeline.block(first, piece) for first, piece in pieces)
+
+
+def _over_budget(budget: float, tally: Tally, reader: FileReader) -> str | None:
     """Say why too many rows were rejected for any to be loaded, or None (decisions D-01)."""
     if tally.rejected_share <= budget:
         return None
@@ -202,8 +236,16 @@ class _Progress:
 
     def __init__(self, run: ImportRun, file: SourceFile, holder: str, tally: Tally) -> None:
         self._run, self._file, self._holder, self._tally = run, file, holder, tally
+        self.rows = 0
         self._bytes = 0
         self._began = self._renewed = self._logged = time.monotonic()
+
+    def cut(self, reader: FileReader) -> Iterator[tuple[int, Piece]]:
+        """Yield the reader's pieces with the number of their first row; `rows` counts those of all pieces."""
+        for piece in reader.pieces():
+            first = self.rows
+            self.rows += piece.count
+            yield first, piece
 
     def saw(self, size: int) -> None:
         self._bytes += size

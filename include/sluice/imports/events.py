@@ -22,8 +22,9 @@ from sluice.imports.properties import (
     refuse_operations,
     require_object,
 )
+from sluice.imports.tally import count_bounded
 from sluice.imports.times import EventTimes
-from sluice.imports.values import MAX_TEXT, decimal_number, printable, shown, text, truth, whole_number
+from sluice.imports.values import MAX_TEXT, decimal_number, shown, text, truth, whole_number
 from sluice.lake.schema import STAGED_EVENTS, TIMESTAMP
 
 LIBRARY = f"sluice-s3-import/{__version__}"
@@ -113,8 +114,6 @@ _PROPERTY_PLACES = [_PLACE[name] for name, blank in _BLANK.items() if blank == "
 _TEXT_PLACES = {key: _PLACE[column] for key, column in _TEXT_COLUMNS.items()}
 
 Cells = list[Any]
-
-_MAX_NAMES = 1000
 
 
 class EventBuilder:
@@ -236,14 +235,6 @@ class EventBuilder:
         if (value := event.get("plan")) is not None:
             plan = limit_plan(require_object("plan", value), self.notes)
             cells[_PLACE["plan"]] = object_text("plan", plan, self.notes)
-
-
-def count_bounded(counter: Counter[str], name: str) -> None:
-    """Count a name that comes from the data: beyond 1,000 names they count together, so memory stays flat."""
-    name = printable(name[:200])
-    if name not in counter and len(counter) >= _MAX_NAMES:
-        name = "(others)"
-    counter[name] += 1
 
 
 def _revenue(event: dict[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import blake2b, sha1
 from struct import Struct
+from typing import Any
 from uuid import UUID, uuid5
 
 # Fixed for ever: a row's uuid must be the same in every run of every version (decisions I-21).
@@ -67,11 +68,15 @@ class RowNames:
     """The names that a row gets from its place: its uuid and its default insert id."""
 
     def __init__(self, source: str, bucket: str, key: str) -> None:
+        self._place = source, bucket, key
         # uuid5's own hash, begun once per file: the rows differ in their number only.
         self._prefix = sha1(
             ROW_NAMESPACE.bytes + f"{source}\0{bucket}\0{key}\0".encode(), usedforsecurity=False
         )
         self._insert_id = f"{bucket}/{key}:0:0:"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RowNames, self._place
 
     def uuid(self, row: int) -> str:
         """Return the UUIDv5 of (source, bucket, key, row), stable over every retry (decisions I-21)."""

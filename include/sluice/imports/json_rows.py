@@ -10,6 +10,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 import orjson
@@ -17,7 +18,7 @@ import orjson
 from sluice.converter import RowError
 from sluice.converter.jsontext import BrokenJson, parse, show
 from sluice.imports.errors import FileError
-from sluice.imports.records import MAX_RAW_CHARS, BadRow, Record, cut_raw
+from sluice.imports.records import MAX_RAW_CHARS, BadRow, FileReader, Record, cut_raw
 from sluice.imports.values import printable
 
 # What memory holds of a file: one line, beside one block.
@@ -40,45 +41,27 @@ _MARKS = {
 }
 
 
-class JsonRows:
+class JsonRows(FileReader):
     """The rows of one file of JSON lines, streamed; memory holds one block and one line."""
 
     def __init__(self, blocks: Iterable[bytes], encoding: str = "utf-8") -> None:
         self._blocks = blocks
         self._encoding = encoding
-        self._line = b""
+        self._transcoded = codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig")
         self._pretty = False
 
-    def __iter__(self) -> Iterator[Record | BadRow]:
-        """Yield each record or bad row. Raises FileError for a JSON array and for another encoding."""
-        loads = orjson.loads
+    def pieces(self) -> Iterator[JsonPiece]:
+        """Yield a piece for each block. Raises FileError for a JSON array and for another encoding."""
         first = True
-        for lines, exact in self._windows():
-            for line in lines:
-                if not line or line.isspace():
-                    continue
-                self._line = line
-                if first:
-                    first = False
-                    self._look_at_first(line)
-                if len(line) > MAX_LINE_BYTES:
-                    self._line = line[:_RAW_BYTES]
-                    yield BadRow(f"a line is longer than {MAX_LINE_BYTES:,} bytes")
-                    continue
-                if not exact:
-                    try:
-                        row = loads(line)
-                    except ValueError:
-                        # The other parser knows why, or reads it after all.
-                        yield self._exactly(line)
-                        continue
-                    yield row if type(row) is dict else _no_object(row)
-                else:
-                    yield self._exactly(line)
-
-    def raw(self) -> str:
-        """Return the line that was yielded last, as it stands in the file, cut if very long."""
-        return cut_raw(self._line[:_RAW_BYTES].decode("utf-8", "surrogateescape").rstrip("\r"))
+        for text in self._texts():
+            lines = text.split(b"\n")
+            count = len(lines) - lines.count(b"") - sum(map(bytes.isspace, lines))
+            if not count:
+                continue
+            if first:
+                first = False
+                self._look_at_first(next(line for line in lines if line and not line.isspace()))
+            yield JsonPiece(text, count, self._transcoded)
 
     def hint(self) -> str | None:
         """Say so if the file looks like JSON that is written over several lines."""
@@ -95,57 +78,30 @@ class JsonRows:
             )
         self._pretty = begin.rstrip() == b"{"
 
-    def _exactly(self, line: bytes) -> Record | BadRow:
-        """Parse a line without losing a digit, or say why it is no row."""
-        try:
-            text = line.decode()
-            row = parse(text)
-            # The exact parser lets a lone surrogate pass.
-            if "\\u" in text:
-                json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            return BadRow("holds half a character (a lone surrogate, \\ud800 to \\udfff), which is no text")
-        except UnicodeDecodeError as error:
-            return BadRow(f"the byte 0x{line[error.start]:02x} is not utf-8{self._encoding_hint()}")
-        except RowError as error:
-            return BadRow(error.reason)
-        except (BrokenJson, RecursionError) as error:
-            if b"\0" in line:
-                return BadRow("holds a NUL character: is the file binary, or UTF-16?")
-            return BadRow(f"is not JSON: {_POSITION.sub(_at_column, printable(str(error)))}")
-        return row if type(row) is dict else _no_object(row)
-
-    def _encoding_hint(self) -> str:
-        return "" if self._transcoded else ": set `encoding` in the converter to the file's"
-
-    @property
-    def _transcoded(self) -> bool:
-        return codecs.lookup(self._encoding).name not in ("utf-8", "utf-8-sig")
-
-    def _windows(self) -> Iterator[tuple[list[bytes], bool]]:
-        """Yield the lines of one block after the other, and whether they need the exact parser.
+    def _texts(self) -> Iterator[bytes]:
+        """Yield whole lines, those that end in one block, without the last line's end.
 
         A line beyond the limit is given with its beginning only, which is still beyond the limit.
         """
         begun: list[bytes] = []
         length = 0
         for block in self._utf8():
-            if b"\n" not in block:
+            end = block.rfind(b"\n")
+            if end < 0:
                 # What exceeds the limit is dropped as it comes.
                 if length <= MAX_LINE_BYTES:
                     begun.append(block)
                     length += len(block)
                 continue
-            head, rest = block.split(b"\n", 1)
-            if length <= MAX_LINE_BYTES:
-                begun.append(head)
-            first = b"".join(begun)
-            whole, found, last = rest.rpartition(b"\n")
-            lines = [first, *whole.split(b"\n")] if found else [first]
-            yield lines, _may_hold_long_numbers(first) or _may_hold_long_numbers(whole)
-            begun, length = [last], len(last)
+            whole = block[:end]
+            if length > MAX_LINE_BYTES:
+                found = whole.find(b"\n")
+                whole = whole[found:] if found >= 0 else b""
+            yield b"".join([*begun, whole])
+            begun = [block[end + 1 :]]
+            length = len(begun[0])
         if begun:
-            yield [b"".join(begun)], True
+            yield b"".join(begun)
 
     def _utf8(self) -> Iterator[bytes]:
         """Give the file's blocks as UTF-8, without its byte order mark."""
@@ -183,6 +139,76 @@ class JsonRows:
                 f"The file is {name} text, but is read as {self._encoding}: write it as UTF-8, or set"
                 " `encoding` in the converter to the file's, such as utf-16."
             )
+
+
+@dataclass(frozen=True)
+class JsonPiece:
+    """Whole lines; `transcoded` says that the file was written in another encoding than UTF-8."""
+
+    text: bytes
+    count: int
+    transcoded: bool
+
+    def reader(self) -> JsonLines:
+        """Return the reader of the lines."""
+        return JsonLines(self.text, self.transcoded)
+
+
+class JsonLines:
+    """The records of whole lines."""
+
+    def __init__(self, text: bytes, transcoded: bool) -> None:
+        self._text = text
+        self._transcoded = transcoded
+        self._line = b""
+
+    def __iter__(self) -> Iterator[Record | BadRow]:
+        """Yield each record or bad row."""
+        loads = orjson.loads
+        exact = _may_hold_long_numbers(self._text)
+        for line in self._text.split(b"\n"):
+            if not line or line.isspace():
+                continue
+            self._line = line
+            if len(line) > MAX_LINE_BYTES:
+                self._line = line[:_RAW_BYTES]
+                yield BadRow(f"a line is longer than {MAX_LINE_BYTES:,} bytes")
+                continue
+            if not exact:
+                try:
+                    row = loads(line)
+                except ValueError:
+                    # The other parser knows why, or reads it after all.
+                    yield self._exactly(line)
+                    continue
+                yield row if type(row) is dict else _no_object(row)
+            else:
+                yield self._exactly(line)
+
+    def raw(self) -> str:
+        """Return the line that was yielded last, as it stands in the file, cut if very long."""
+        return cut_raw(self._line[:_RAW_BYTES].decode("utf-8", "surrogateescape").rstrip("\r"))
+
+    def _exactly(self, line: bytes) -> Record | BadRow:
+        """Parse a line without losing a digit, or say why it is no row."""
+        try:
+            text = line.decode()
+            row = parse(text)
+            # The exact parser lets a lone surrogate pass.
+            if "\\u" in text:
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return BadRow("holds half a character (a lone surrogate, \\ud800 to \\udfff), which is no text")
+        except UnicodeDecodeError as error:
+            hint = "" if self._transcoded else ": set `encoding` in the converter to the file's"
+            return BadRow(f"the byte 0x{line[error.start]:02x} is not utf-8{hint}")
+        except RowError as error:
+            return BadRow(error.reason)
+        except (BrokenJson, RecursionError) as error:
+            if b"\0" in line:
+                return BadRow("holds a NUL character: is the file binary, or UTF-16?")
+            return BadRow(f"is not JSON: {_POSITION.sub(_at_column, printable(str(error)))}")
+        return row if type(row) is dict else _no_object(row)
 
 
 def _may_hold_long_numbers(text: bytes) -> bool:

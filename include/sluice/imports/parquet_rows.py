@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,8 @@ from sluice.converter.parquet import OPTIONS, ParquetJson, UnreadableSchema
 from sluice.imports.errors import FileError
 from sluice.imports.objects import SourceObject
 from sluice.imports.ranges import RangedFile
-from sluice.imports.records import BadRow, Record, cut_raw
+from sluice.imports.records import BadRow, FileReader, Record, cut_raw
+from sluice.imports.streams import batches_of, stream_of
 
 _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
@@ -41,18 +43,15 @@ _BOMB_ROWS_PER_BYTE = 10
 _BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, OverflowError)
 
 
-class ParquetRows:
+class ParquetRows(FileReader):
     """The rows of one Parquet file; `wanted` are the columns that the records need, None for all."""
 
     def __init__(self, content: SourceObject, wanted: Collection[str] | None = None) -> None:
         self._content = content
-        self._wanted = wanted
-        self._batch: pa.RecordBatch | None = None
-        self._all: ParquetJson | None = None
-        self._place = 0
+        self._wanted = None if wanted is None else frozenset(wanted)
 
-    def __iter__(self) -> Iterator[Record | BadRow]:
-        """Yield each record or bad row. Raises FileError for what is no Parquet, or broken."""
+    def pieces(self) -> Iterator[ParquetPiece]:
+        """Yield a piece for each batch. Raises FileError for what is no Parquet, or broken."""
         metadata = self._footer()
         block = min(max(_BUFFER_BYTES // max(metadata.num_columns, 1), _MIN_BLOCK), _MAX_BLOCK)
         # A column's buffer may begin in the middle of a block, so it takes two.
@@ -60,22 +59,15 @@ class ParquetRows:
         with self._reading(file, "is broken"):
             parquet = pq.ParquetFile(file, metadata=metadata, buffer_size=block, **OPTIONS)
         with parquet:
-            yield from self._rows(parquet, file)
-
-    def raw(self) -> str:
-        """Return the row that was yielded last as JSON text with all its columns, cut if very long."""
-        if self._batch is None or self._all is None:
-            return ""
-        return cut_raw(self._all.text(self._batch.slice(self._place, 1)))
+            yield from self._pieces(parquet, file)
 
     def hint(self) -> str | None:
         """Nothing about a Parquet file can be set wrongly."""
         return None
 
-    def _rows(self, parquet: pq.ParquetFile, file: RangedFile) -> Iterator[Record | BadRow]:
+    def _pieces(self, parquet: pq.ParquetFile, file: RangedFile) -> Iterator[ParquetPiece]:
         try:
-            self._all = ParquetJson(parquet.schema_arrow)
-            wanted = ParquetJson(parquet.schema_arrow, self._wanted)
+            ParquetJson(parquet.schema_arrow)
         except UnreadableSchema as error:
             raise FileError(str(error)) from error
         batches = parquet.iter_batches(_rows_of_a_batch(parquet.metadata), use_threads=False)
@@ -85,10 +77,7 @@ class ParquetRows:
                 batch = next(batches, None)
             if batch is None:
                 return
-            self._batch = batch
-            for place, row in enumerate(wanted.rows(batch)):
-                self._place = place
-                yield BadRow(str(row)) if isinstance(row, RowError) else row
+            yield ParquetPiece(batch, self._wanted)
             done += batch.num_rows
             # One block may hold rows for many minutes.
             self._content.seen(0)
@@ -139,6 +128,51 @@ class ParquetRows:
                 f"The Parquet file {fault} ({error}): it was damaged or written by a faulty program; write it"
                 " again under a new name."
             ) from error
+
+
+class ParquetPiece:
+    """A batch as it stands in the file; `wanted` are the columns that the records need, None for all."""
+
+    def __init__(self, batch: pa.RecordBatch, wanted: frozenset[str] | None) -> None:
+        self._batch = batch
+        self._wanted = wanted
+
+    @property
+    def count(self) -> int:
+        """How many rows it has."""
+        return int(self._batch.num_rows)
+
+    def reader(self) -> ParquetBatch:
+        """Return the reader of the batch."""
+        return ParquetBatch(self._batch, self._wanted)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Arrow's stream, as a pickled batch would carry the whole buffers that it is a slice of.
+        return _unpickled, (stream_of([self._batch]), self._wanted)
+
+
+def _unpickled(stream: bytes, wanted: frozenset[str] | None) -> ParquetPiece:
+    [batch] = batches_of(stream)
+    return ParquetPiece(batch, wanted)
+
+
+class ParquetBatch:
+    """The records of one batch."""
+
+    def __init__(self, batch: pa.RecordBatch, wanted: frozenset[str] | None) -> None:
+        self._batch = batch
+        self._wanted = wanted
+        self._place = 0
+
+    def __iter__(self) -> Iterator[Record | BadRow]:
+        """Yield each record or bad row."""
+        rows = ParquetJson(self._batch.schema, self._wanted).rows(self._batch)
+        for self._place, row in enumerate(rows):
+            yield BadRow(str(row)) if isinstance(row, RowError) else row
+
+    def raw(self) -> str:
+        """Return the row that was yielded last as JSON text with all its columns, cut if very long."""
+        return cut_raw(ParquetJson(self._batch.schema).text(self._batch.slice(self._place, 1)))
 
 
 def _rows_of_a_batch(metadata: pq.FileMetaData) -> int:

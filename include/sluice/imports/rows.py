@@ -7,71 +7,55 @@ number, field, reason and raw text. Whether an event is a duplicate is the load'
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from sluice.converter import Converter, RowError
-from sluice.imports.events import Cells, EventBuilder, count_bounded
+from sluice.imports.blocks import Block, BlockBuilder, Reject
+from sluice.imports.events import Cells, EventBuilder
 from sluice.imports.identity import RowNames
-from sluice.imports.records import BadRow, Record, RowReader
+from sluice.imports.records import BadRow, Piece, Record, RowReader
+from sluice.imports.tally import Tally, count_bounded
 from sluice.imports.times import EventTimes
 from sluice.imports.values import printable
 
-_SHOWN_REASONS = 5
 # Quoted texts, long numbers and places in a text are the row's own.
 _OWN_VALUES = re.compile(r'"[^"]*"?|\'[^\']*\'|-?\d{4,}|(?<=column )\d+|(?<=position )\d+')
 
 
-class Reject(NamedTuple):
-    """A row that did not become an event: a row of STAGED_REJECTS."""
-
-    row: int
-    field: str | None
-    reason: str
-    raw: str
-
-
-@dataclass
-class Tally:
-    """What became of a file's rows so far."""
-
-    read: int = 0
-    ignored: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def rejected_share(self) -> float:
-        """The share of the rows that were rejected; 0 for a file without rows."""
-        return self.rejected / self.read if self.read else 0.0
-
-    def dominating(self) -> str:
-        """Name the commonest reasons with their numbers of rows."""
-        return "; ".join(
-            f"{count:,} × {reason}" for reason, count in self.reasons.most_common(_SHOWN_REASONS)
-        )
-
-
 class RowPipeline:
-    """Turns the rows of one file into events and rejects, in their order."""
+    """Turns the rows of one file into events and rejects, in their order.
+
+    It can be pickled, and knows nothing of the pieces before: any process may take any piece of the file.
+    """
 
     def __init__(self, converter: Converter, names: RowNames, times: EventTimes) -> None:
         self.tally = Tally()
         self.builder = EventBuilder(names, times)
         self._converter = converter
         self._names = names
+        self._times = times
         # Generated fields show only where the converter asks for them by name, never over a field of the
         # source (decisions I-3): a converter that takes all other columns must not find them there.
         self._generated = [name for name in ("insert_id", "_offset") if name in converter.usage.fields]
         self._clock_ms = times.read_at_us // 1000
 
-    def __call__(self, reader: RowReader) -> Iterator[Cells | Reject]:
+    def block(self, first: int, piece: Piece) -> Block:
+        """Convert one piece, whose first row has the number `first` in the file."""
+        self.tally = Tally()
+        self.builder.ignored_fields = self.tally.ignored_fields
+        self.builder.notes = self.tally.notes
+        self._times.hours = self.tally.hours
+        rows = BlockBuilder(self._times)
+        for row in self(piece.reader(), first):
+            rows.add(row)
+        return rows.block(self.tally)
+
+    def __call__(self, reader: RowReader, first: int = 0) -> Iterator[Cells | Reject]:
         """Yield each row's cells or its reject; ignored rows are only counted."""
         tally, convert, build = self.tally, self.convert, self.builder.cells
-        for row, record in enumerate(reader):
-            tally.read = row + 1
+        for row, record in enumerate(reader, first):
+            tally.read += 1
             if isinstance(record, BadRow):
                 yield self._reject(row, None, record.reason, reader)
                 continue

@@ -15,20 +15,16 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from sluice.imports.events import Cells, event_batch, property_chars
-from sluice.imports.rows import Reject
+from sluice.imports.blocks import Block
 from sluice.imports.streams import open_output
-from sluice.imports.times import EventTimes
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 
 log = logging.getLogger(__name__)
 
 ROOT = "_staging"
-# A batch, which becomes a row group: by rows, or earlier by characters where rows are large.
-BATCH_ROWS = 20_000
-BATCH_CHARS = 32 << 20
-# A row's fixed cost beside its properties, roughly.
-_ROW_CHARS = 500
+# A row group: by rows, or earlier by bytes where rows are large.
+GROUP_ROWS = 20_000
+GROUP_BYTES = 32 << 20
 # No run takes longer than this: what lies below `_staging/` longer was left behind.
 _LEFT_BEHIND = timedelta(days=2)
 
@@ -46,15 +42,11 @@ class StagingWriter:
     As a context manager it removes what it wrote if the block fails.
     """
 
-    def __init__(self, filesystem: pafs.FileSystem, folder: str, times: EventTimes) -> None:
-        self._times = times
+    def __init__(self, filesystem: pafs.FileSystem, folder: str) -> None:
         # A fresh name for each attempt: a worker that lost its claim may still be writing.
         name = uuid4().hex
         self._events = _LazyParquet(filesystem, f"{folder}/{name}.events.parquet", STAGED_EVENTS)
         self._rejects = _LazyParquet(filesystem, f"{folder}/{name}.rejects.parquet", STAGED_REJECTS)
-        self._rows: list[Cells] = []
-        self._refused: list[Reject] = []
-        self._chars = 0
 
     def __enter__(self) -> StagingWriter:
         return self
@@ -64,54 +56,40 @@ class StagingWriter:
             self._events.discard()
             self._rejects.discard()
 
-    def add(self, row: Cells | Reject) -> None:
-        """Take one row."""
-        if isinstance(row, list):
-            self._rows.append(row)
-            self._chars += property_chars(row) + _ROW_CHARS
-        else:
-            self._refused.append(row)
-            self._chars += len(row.raw) + _ROW_CHARS
-        if len(self._rows) >= BATCH_ROWS or len(self._refused) >= BATCH_ROWS or self._chars >= BATCH_CHARS:
-            self._flush()
+    def write(self, block: Block) -> None:
+        """Take the rows of the file's next block."""
+        for batch in block.events:
+            self._events.write(batch)
+        for batch in block.rejects:
+            self._rejects.write(batch)
 
     def close(self, *, events: bool = True) -> tuple[str | None, str | None]:
         """Finish both files; return their paths. `events=False` throws the events away."""
-        self._flush()
         if not events:
             self._events.discard()
         return self._events.close(), self._rejects.close()
 
-    def _flush(self) -> None:
-        if self._rows:
-            self._events.write(event_batch(self._rows, self._times))
-            self._rows = []
-        if self._refused:
-            columns = zip(*self._refused, strict=True)
-            arrays = [
-                pa.array(column, field.type) for column, field in zip(columns, STAGED_REJECTS, strict=True)
-            ]
-            self._rejects.write(pa.RecordBatch.from_arrays(arrays, schema=STAGED_REJECTS))
-            self._refused = []
-        self._chars = 0
-
 
 class _LazyParquet:
-    """A Parquet file that exists once its first batch is written."""
+    """A Parquet file that exists once its first row group is written; a row group holds many blocks."""
 
     def __init__(self, filesystem: pafs.FileSystem, path: str, schema: pa.Schema) -> None:
         self._filesystem = filesystem
         self._path = path
         self._schema = schema
         self._open: tuple[pa.NativeFile, pq.ParquetWriter] | None = None
+        self._held: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
-        if self._open is None:
-            stream = open_output(self._filesystem, self._path)
-            self._open = stream, pq.ParquetWriter(stream, self._schema, compression="zstd")
-        self._open[1].write_batch(batch)
+        self._held.append(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.get_total_buffer_size()
+        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+            self._flush()
 
     def close(self) -> str | None:
+        self._flush()
         if self._open is None:
             return None
         stream, writer = self._open
@@ -120,9 +98,23 @@ class _LazyParquet:
         return self._path
 
     def discard(self) -> None:
+        self._drop()
         if self.close() is not None:
             self._open = None
             self._filesystem.delete_file(self._path)
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        if self._open is None:
+            stream = open_output(self._filesystem, self._path)
+            self._open = stream, pq.ParquetWriter(stream, self._schema, compression="zstd")
+        self._open[1].write_table(pa.Table.from_batches(self._held, self._schema), row_group_size=self._rows)
+        self._drop()
+
+    def _drop(self) -> None:
+        self._held = []
+        self._rows = self._bytes = 0
 
 
 def remove_run(filesystem: pafs.FileSystem, source: str, run: str) -> None:

@@ -1,7 +1,8 @@
-"""Writing below the lake's filesystem, which is a folder or a bucket."""
+"""Record batches on their way: below the lake's filesystem, and from process to process."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -15,3 +16,19 @@ def open_output(filesystem: pafs.FileSystem, path: str) -> pa.NativeFile:
     except FileNotFoundError:
         filesystem.create_dir(str(PurePosixPath(path).parent), recursive=True)
         return filesystem.open_output_stream(path)
+
+
+def stream_of(batches: Sequence[pa.RecordBatch]) -> bytes:
+    """Return batches of one schema as an Arrow stream; b"" for none."""
+    if not batches:
+        return b""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def batches_of(stream: bytes) -> list[pa.RecordBatch]:
+    """Return the batches of an Arrow stream; they share its memory."""
+    return list(pa.ipc.open_stream(stream)) if stream else []

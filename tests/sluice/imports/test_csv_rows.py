@@ -130,10 +130,10 @@ def test_a_line_of_100_mb_costs_its_row_and_no_memory() -> None:
     # The limit is the whole process's: another reader may have set its own before.
     csv.field_size_limit(1 << 30)
     rows = []
-    reader = CsvRows(content(), CsvFormat())
-    for row in reader:
-        rows.append((row, reader.raw()))
-        assert sum(map(len, reader._window)) < 3 * csv_rows.MAX_CELL_CHARS
+    for piece in CsvRows(content(), CsvFormat()).pieces():
+        assert len(piece.text) < 3 * csv_rows.MAX_CELL_CHARS
+        reader = piece.reader()
+        rows += [(row, reader.raw()) for row in reader]
     assert [row for row, _ in rows] == [
         {"a": "1", "b": "2"},
         BadRow("a line is longer than 16,777,216 characters"),

@@ -10,11 +10,12 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from sluice.imports import staging
+from sluice.imports import blocks, staging
+from sluice.imports.blocks import Block, BlockBuilder, Reject
 from sluice.imports.events import Cells, EventBuilder
 from sluice.imports.identity import RowNames
-from sluice.imports.rows import Reject
 from sluice.imports.staging import StagingWriter, remove_run, run_folder
+from sluice.imports.tally import Tally
 from sluice.imports.times import EventTimes
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 
@@ -32,6 +33,13 @@ def cells(row: int, **fields: object) -> Cells:
     return EventBuilder(RowNames("s", "b", "k"), TIMES).cells(row, event)
 
 
+def block(*rows: Cells | Reject) -> Block:
+    builder = BlockBuilder(TIMES)
+    for row in rows:
+        builder.add(row)
+    return builder.block(Tally())
+
+
 def paths(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
 
@@ -39,11 +47,11 @@ def paths(root: Path) -> list[Path]:
 def test_rows_are_read_back_in_their_order(
     filesystem: pafs.FileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "BATCH_ROWS", 10)
-    with StagingWriter(filesystem, run_folder("s", RUN), TIMES) as writer:
-        for row in range(25):
-            writer.add(cells(row))
-        writer.add(Reject(25, "time", "is missing", "raw"))
+    monkeypatch.setattr(staging, "GROUP_ROWS", 10)
+    with StagingWriter(filesystem, run_folder("s", RUN)) as writer:
+        for start in range(0, 25, 5):
+            writer.write(block(*(cells(row) for row in range(start, start + 5))))
+        writer.write(block(Reject(25, "time", "is missing", "raw")))
         events, rejects = writer.close()
     assert events is not None
     assert rejects is not None
@@ -56,26 +64,29 @@ def test_rows_are_read_back_in_their_order(
     assert refused.to_pylist() == [{"row": 25, "field": "time", "reason": "is missing", "raw": "raw"}]
 
 
-def test_large_rows_end_a_batch_early(filesystem: pafs.FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "BATCH_CHARS", 5_000)
-    with StagingWriter(filesystem, "f", TIMES) as writer:
-        for row in range(9):
-            writer.add(cells(row, event_properties={"a": "x" * 1000}))
+def test_large_rows_end_a_batch_and_a_row_group_early(
+    filesystem: pafs.FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "BATCH_CHARS", 5_000)
+    monkeypatch.setattr(staging, "GROUP_BYTES", 5_000)
+    rows = block(*(cells(row, event_properties={"a": "x" * 1000}) for row in range(9)))
+    assert [batch.num_rows for batch in rows.events] == [4, 4, 1]
+    with StagingWriter(filesystem, "f") as writer:
+        writer.write(rows)
         path, _ = writer.close()
     metadata = pq.ParquetFile(filesystem.open_input_file(path)).metadata
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [4, 4, 1]
 
 
 def test_a_file_without_rows_stages_nothing(filesystem: pafs.FileSystem, tmp_path: Path) -> None:
-    with StagingWriter(filesystem, "f", TIMES) as writer:
+    with StagingWriter(filesystem, "f") as writer:
         assert writer.close() == (None, None)
     assert paths(tmp_path) == []
 
 
 def test_a_refused_file_keeps_its_rejects_only(filesystem: pafs.FileSystem, tmp_path: Path) -> None:
-    with StagingWriter(filesystem, "f", TIMES) as writer:
-        writer.add(cells(0))
-        writer.add(Reject(1, None, "torn", ""))
+    with StagingWriter(filesystem, "f") as writer:
+        writer.write(block(cells(0), Reject(1, None, "torn", "")))
         events, rejects = writer.close(events=False)
     assert events is None
     assert [str(path.relative_to(tmp_path)) for path in paths(tmp_path)] == [rejects]
@@ -84,9 +95,9 @@ def test_a_refused_file_keeps_its_rejects_only(filesystem: pafs.FileSystem, tmp_
 def test_a_failure_leaves_nothing(
     filesystem: pafs.FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "BATCH_ROWS", 1)
-    with pytest.raises(RuntimeError), StagingWriter(filesystem, "f", TIMES) as writer:
-        writer.add(cells(0))
+    monkeypatch.setattr(staging, "GROUP_ROWS", 1)
+    with pytest.raises(RuntimeError), StagingWriter(filesystem, "f") as writer:
+        writer.write(block(cells(0)))
         assert len(paths(tmp_path)) == 1
         raise RuntimeError
     assert paths(tmp_path) == []
@@ -96,8 +107,8 @@ def test_a_run_is_removed_with_what_was_left_behind_long_ago(
     filesystem: pafs.FileSystem, tmp_path: Path
 ) -> None:
     for run in (RUN, "other-run", "old-run"):
-        with StagingWriter(filesystem, run_folder("s", run), TIMES) as writer:
-            writer.add(cells(0))
+        with StagingWriter(filesystem, run_folder("s", run)) as writer:
+            writer.write(block(cells(0)))
             writer.close()
     [old] = paths(tmp_path / run_folder("s", "old-run"))
     os.utime(old, (0, 0))

@@ -1,0 +1,71 @@
+"""The child's side of `workers`: converts pieces until the socket ends."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import traceback
+from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection
+from typing import Any
+
+from sluice.imports.blocks import Block
+from sluice.imports.rows import RowPipeline
+
+
+class _Kept(QueueHandler):
+    """Keeps log records, so that they reach the log of the task with their block."""
+
+    def __init__(self) -> None:
+        self.records: list[logging.LogRecord] = []
+        super().__init__(self.records)  # type: ignore[arg-type]
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        template = record.msg
+        prepared: logging.LogRecord = super().prepare(record)
+        prepared.__dict__["template"] = template
+        return prepared
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def take(self) -> list[logging.LogRecord]:
+        taken = self.records[:]
+        self.records.clear()
+        return taken
+
+
+def serve(descriptor: int) -> None:
+    """Answer (first row, piece) with (block, log records), by the pipeline that was sent last.
+
+    An answer may be an exception. Ends when the other side closes, which the system does for a process that
+    was killed.
+    """
+    # Ctrl-C reaches the whole group, and the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kept = _Kept()
+    logging.getLogger().addHandler(kept)
+    # As in the parent: rows make no cycles, but the collector's scans cost a third of the time.
+    gc.disable()
+    with Connection(descriptor) as connection:
+        try:
+            while True:
+                message = connection.recv()
+                if isinstance(message, RowPipeline):
+                    pipeline = message
+                    gc.collect()
+                    continue
+                connection.send(_answer(pipeline, message, kept))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _answer(
+    pipeline: RowPipeline, message: Any, kept: _Kept
+) -> tuple[Block, list[logging.LogRecord]] | RuntimeError:
+    try:
+        first, piece = message
+        return pipeline.block(first, piece), kept.take()
+    except Exception:
+        return RuntimeError(f"A process that converts pieces failed:\n{traceback.format_exc()}")
