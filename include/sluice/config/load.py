@@ -21,6 +21,8 @@ from sluice.errors import SluiceError
 
 ENVIRONMENT = "SLUICE_CONFIG"
 
+REPLAY_FILES = Path(__file__).with_name("replay_files.json")
+
 Model = TypeVar("Model", bound=ConfigModel)
 
 
@@ -68,7 +70,12 @@ class Config:
         return _by_id(self.organisations, self.project(project).organisation, "organisation", self)
 
     def converter_path(self, source: ImportConfig) -> Path:
-        """Return the path of a source's converter file."""
+        """Return the path of a source's converter file.
+
+        A replay's is built in and only says which files are taken: gzip JSON lines, but no merged IDs.
+        """
+        if source.replay:
+            return REPLAY_FILES
         return self.directory / "converters" / source.converter
 
 
