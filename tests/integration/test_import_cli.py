@@ -136,7 +136,9 @@ def test_a_failed_file_is_seen_and_retried(
     write_converter(folder)
     for name in ("a", "b"):
         assert "the next run of import_s3__shop takes it up" in sluice("retry", "shop", f"in/{name}.json")
-    assert "is discovered: the next run" in sluice("retry", "shop", "in/a.json", code=1)
+    # Saying it twice changes nothing.
+    assert "the next run of import_s3__shop takes it up" in sluice("retry", "shop", "in/a.json")
+    assert "is discovered: only failed files" in sluice("give-up", "shop", "in/a.json", code=1)
     # Meanwhile no row of theirs counts: the rejects of d.json alone are those of its last load.
     assert sluice("rejects", "shop").count("in/d.json, row") == 1
     assert "in/a.json" not in sluice("rejects", "shop")
@@ -159,7 +161,17 @@ def test_a_failed_file_is_seen_and_retried(
         ("in/b.json", 0, GOOD.replace("kind", "type")),
     ]
     assert "is done: its rows are in the lake" in sluice("retry", "shop", "in/a.json", code=1)
-    assert "was never found" in sluice("retry", "shop", "in/z.json", code=1)
+    assert "is done: its rows are in the lake" in sluice("give-up", "shop", "in/a.json", code=1)
+    for command in ("retry", "give-up"):
+        assert "was never found" in sluice(command, "shop", "in/z.json", code=1)
+
+    # One that nobody will mend is given up, and that can be taken back.
+    sluice("give-up", "shop", "in/c.json", "--why", "the shop sends it anew", "--by", "ann")
+    sluice("give-up", "shop", "in/c.json", "--by", "bob")
+    listing = sluice("files", "shop", "--state", "given_up")
+    assert "Given up by ann on " in listing
+    assert "(the shop sends it anew). It had failed: The file is a JSON array" in listing
+    assert "in/c.json" not in sluice("files", "shop", "--state", "failed")
 
     # A broken file may be uploaded anew under its name before the retry.
     put(s3, bucket, "c.json", GOOD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -21,13 +22,13 @@ from sluice.converter import Converter
 from sluice.imports.enabling import enable as enable_source
 from sluice.imports.preview import MAX_LISTED, Keys, Sample, look_at_keys, sample_rows
 from sluice.imports.rejects import rejected_rows
-from sluice.imports.retry import retry_file
+from sluice.imports.retry import give_up_file, retry_file
 from sluice.imports.session import ImportRun
 from sluice.ledger import files
 
 SOURCE = click.argument("source")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for machines.")
-STATES = ("discovered", "processing", "done", "failed")
+STATES = ("discovered", "processing", "done", "failed", "given_up")
 _COUNTS = ("rows_read", "loaded", "duplicate", "ignored", "rejected")
 _HEADS = ("read", "loaded", "duplicate", "ignored", "rejected")
 
@@ -161,6 +162,27 @@ def retry(access: EnvironmentAccess, source: str, key: str) -> None:
     run = ImportRun.open(access, source, "")
     retry_file(run, key)
     click.echo(f"s3://{run.source.bucket}/{key} waits: the next run of {run.source.dag_id} takes it up.")
+
+
+@imports.command("give-up")
+@SOURCE
+@click.argument("key")
+@click.option("--why", default="", help="What the next person should know.")
+@click.option("--by", default=lambda: _user(), show_default="you", help="Who gives it up.")
+@click.pass_obj
+def give_up(access: EnvironmentAccess, source: str, key: str, why: str, by: str) -> None:
+    """Mark the failed file KEY of SOURCE as given up; `retry` takes it back."""
+    config = access.config.source(source)
+    give_up_file(access.ledger, config, key, by, why)
+    click.echo(f"s3://{config.bucket}/{key} is given up: none of its rows is in the lake.")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that has no name.
+        return "somebody"
 
 
 def _key_lines(keys: Keys, source: ImportConfig, converter: Converter) -> Iterator[str]:

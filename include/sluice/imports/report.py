@@ -29,8 +29,8 @@ class Report:
 
     @property
     def unfinished(self) -> list[SourceFile]:
-        """The files that are neither done nor failed."""
-        return [file for file in self.files if file.state not in ("done", "failed")]
+        """The files that a run has still to take up, or to take further."""
+        return [file for file in self.files if file.state in ("discovered", "processing")]
 
     def totals(self) -> dict[str, int]:
         """Return the numbers of files and the sums of the row counts."""

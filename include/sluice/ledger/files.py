@@ -1,7 +1,8 @@
 """The files of import sources: found once, claimed by one worker, and what became of them (decisions I-9).
 
-States: `discovered`, `processing` (claimed; with `staged` set, converted and waiting for its load), `done`
-and `failed`. `done`, and `failed` after conversion, are written by the projection of the lake's log.
+States: `discovered`, `processing` (claimed; with `staged` set, converted and waiting for its load), `done`,
+`failed`, and `given_up`, which a person makes of a failed one. `done`, and `failed` after conversion, are
+written by the projection of the lake's log.
 """
 
 from __future__ import annotations
@@ -348,7 +349,7 @@ def load_numbers(ledger: Ledger, source: str) -> dict[tuple[str, str], int]:
 
 
 def retry(ledger: Ledger, source: str, bucket: str, found: NewFile, converter_hash: str) -> bool:
-    """Make a failed file one that was just found, as the object is now; False if it is not failed.
+    """Make a failed or given-up file one that was just found, as the object is now; False if it is neither.
 
     All that the failed attempt left in the row goes, above all the number of the commit that has its
     failure: a file with one counts as loaded.
@@ -360,7 +361,7 @@ def retry(ledger: Ledger, source: str, bucket: str, found: NewFile, converter_ha
                 files.c.source == source,
                 files.c.bucket == bucket,
                 files.c.key == found.key,
-                files.c.state == "failed",
+                files.c.state.in_(["failed", "given_up"]),
             )
             .values(
                 **_BLANK,
@@ -371,6 +372,18 @@ def retry(ledger: Ledger, source: str, bucket: str, found: NewFile, converter_ha
                 converter_hash=converter_hash,
                 discovered_at=now(connection),
             )
+            .returning(files.c.key)
+        ).first()
+    return row is not None
+
+
+def give_up(ledger: Ledger, source: str, file: SourceFile, note: str) -> bool:
+    """Mark a failed file as given up, with a note before its reason; False if it is not failed."""
+    with ledger.begin() as connection:
+        row = connection.execute(
+            update(files)
+            .where(_is(source, file), files.c.state == "failed")
+            .values(state="given_up", reason=f"{note} It had failed: {file.reason}")
             .returning(files.c.key)
         ).first()
     return row is not None

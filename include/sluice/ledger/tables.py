@@ -70,7 +70,7 @@ files = Table(
     Column("size", BigInteger, nullable=False),
     Column("last_modified", UtcDateTime, nullable=False),
     Column("converter_hash", String(64), nullable=False),
-    # discovered, processing, done or failed
+    # discovered, processing, done, failed or given_up
     Column("state", String(16), nullable=False),
     Column("reason", Text),
     Column("discovered_at", UtcDateTime, nullable=False),

@@ -9,7 +9,7 @@ from sluice_airflow.hooks.sluice import SluiceHook
 from sluice_airflow.operators.convert_files import ConvertFilesOperator
 from sluice_airflow.operators.discover_files import DiscoverFilesOperator
 
-pytestmark = pytest.mark.usefixtures("airflow_connections")
+pytestmark = pytest.mark.usefixtures("airflow_connections", "enabled")
 
 HEADER = (
     "year,month,day,dep_time,dep_delay,arr_delay,carrier,flight,tailnum,origin,dest,air_time,distance,minute,"

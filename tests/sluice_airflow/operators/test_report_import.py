@@ -10,7 +10,7 @@ from sluice_airflow.operators.discover_files import DiscoverFilesOperator
 from sluice_airflow.operators.load_files import LoadFilesOperator
 from sluice_airflow.operators.report_import import ReportImportOperator
 
-pytestmark = pytest.mark.usefixtures("airflow_connections")
+pytestmark = pytest.mark.usefixtures("airflow_connections", "enabled")
 
 HEADER = (
     "year,month,day,dep_time,dep_delay,arr_delay,carrier,flight,tailnum,origin,dest,air_time,distance,minute,"
