@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "check": ("sluice.cli.check", "check", "Validate all configuration and show what a change would do."),
     "converter": ("sluice.cli.converter", "converter", "Check, preview, test and explain converters."),
     "import": ("sluice.cli.imports", "imports", "Enable sources, show what imports did, mend what failed."),
+    "export": ("sluice.cli.exports", "exports", "Show what exports did and what is still to do."),
     "demo": ("sluice.cli.demo", "demo", "Run the main job on real data, with the Airflow UI."),
 }
 

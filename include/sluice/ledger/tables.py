@@ -148,6 +148,53 @@ exported_files = Table(
     Column("last_upload_time", UtcDateTime),
 )
 
+# Every run that exported hours of a destination, the failed ones too: what status shows of them.
+export_runs = Table(
+    "export_runs",
+    metadata,
+    Column("destination", String(63), primary_key=True),
+    Column("run", Text, primary_key=True),
+    # scheduled, manual or backfill
+    Column("kind", String(16), nullable=False),
+    # running, success or failed
+    Column("state", String(16), nullable=False),
+    # The hours that it was asked for, both inclusive; what it caught up with besides is in `hours`.
+    Column("first_hour", UtcDateTime, nullable=False),
+    Column("last_hour", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime),
+    # What it published.
+    Column("hours", BigInteger),
+    Column("events", BigInteger),
+    Column("files", BigInteger),
+    Column("bytes", BigInteger),
+    # Why its last try failed: the message, and whether the receiving side has to change something (access).
+    Column("reason", Text),
+    Column("problem", String(16)),
+)
+Index("export_runs_by_hour", export_runs.c.destination, export_runs.c.last_hour)
+
+# Every verification of a destination: what the bucket held beside the lake, in numbers.
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("destination", String(63), primary_key=True),
+    Column("finished_at", UtcDateTime, primary_key=True),
+    # The hours that were compared, both inclusive.
+    Column("first_hour", UtcDateTime, nullable=False),
+    Column("last_hour", UtcDateTime, nullable=False),
+    Column("hours", BigInteger, nullable=False),
+    # How many of them are not as the lake has them, and the first of those by project.
+    Column("differing", BigInteger, nullable=False),
+    Column("differing_hours", JSON, nullable=False),
+    Column("lake_events", BigInteger, nullable=False),
+    Column("bucket_events", BigInteger, nullable=False),
+    Column("missing", BigInteger, nullable=False),
+    Column("doubled", BigInteger, nullable=False),
+    Column("unknown", BigInteger, nullable=False),
+    Column("unreadable", BigInteger, nullable=False),
+)
+
 # --- What configuration was in force ---
 
 destinations = Table(
