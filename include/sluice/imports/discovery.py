@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sluice.config import ImportConfig
 from sluice.converter import Converter, RowError
@@ -27,6 +27,9 @@ from sluice.imports.objects import ListedObject, list_objects, look_up
 from sluice.imports.session import ImportRun
 from sluice.ledger import files, sweeps
 from sluice.ledger.registry import record_source
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +102,10 @@ def discover(run: ImportRun, inbox: Inbox | None = None, *, sweep: bool = False)
     record_source(run.ledger, source.id, source.as_json(), source.hash, source.FIXED)
     converter = converter_in_force(run)
     found = Discovery()
+    client = run.store.client()
     if inbox is not None:
-        _take_hints(run, inbox, converter, found)
-    _scan(run, converter, found, sweep)
+        _take_hints(run, client, inbox, converter, found)
+    _scan(run, client, converter, found, sweep)
     files.take_back(run.ledger, source.id, run.run)
     found.batches = plan_batches(files.waiting(run.ledger, source.id))
     log.info(
@@ -113,9 +117,11 @@ def discover(run: ImportRun, inbox: Inbox | None = None, *, sweep: bool = False)
     return found
 
 
-def _take_hints(run: ImportRun, inbox: Inbox, converter: Converter, found: Discovery) -> None:
+def _take_hints(
+    run: ImportRun, client: S3Client, inbox: Inbox, converter: Converter, found: Discovery
+) -> None:
     """Look at each object that a message names; a message goes once the ledger knows what it named."""
-    source, client = run.source, run.store.client()
+    source = run.source
     look = partial(look_up, client, source.bucket)
     with ThreadPoolExecutor(_LOOKS) as pool:
         for portion in inbox.portions():
@@ -135,9 +141,9 @@ def _take_hints(run: ImportRun, inbox: Inbox, converter: Converter, found: Disco
         )  # fmt: skip
 
 
-def _scan(run: ImportRun, converter: Converter, found: Discovery, sweep: bool) -> None:
+def _scan(run: ImportRun, client: S3Client, converter: Converter, found: Discovery, sweep: bool) -> None:
     """List what has to be listed by this run: everything, the recent folders, or nothing."""
-    source, client = run.source, run.store.client()
+    source = run.source
     shorter = source.layout is not None or source.discovery == "notifications"
     # The time before the first page: what appears behind the listing's back is the next one's.
     began = run.ledger.now()
