@@ -6,7 +6,6 @@ number, field, reason and raw text. Whether an event is a duplicate is the load'
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,12 +14,9 @@ from sluice.imports.blocks import Block, BlockBuilder, Reject
 from sluice.imports.events import Cells, EventBuilder
 from sluice.imports.identity import RowNames
 from sluice.imports.records import BadRow, Piece, Record, RowReader
-from sluice.imports.tally import Tally, count_bounded
+from sluice.imports.tally import Tally
 from sluice.imports.times import EventTimes
 from sluice.imports.values import printable
-
-# Quoted texts, long numbers and places in a text are the row's own.
-_OWN_VALUES = re.compile(r'"[^"]*"?|\'[^\']*\'|-?\d{4,}|(?<=column )\d+|(?<=position )\d+')
 
 
 class RowPipeline:
@@ -77,12 +73,5 @@ class RowPipeline:
         return self._converter.convert(record, clock_ms=self._clock_ms)
 
     def _reject(self, row: int, field: str | None, reason: str, reader: RowReader) -> Reject:
-        self.tally.rejected += 1
-        count_bounded(self.tally.reasons, _kind(field, reason))
+        self.tally.reject(field, reason)
         return Reject(row, field and printable(field), printable(reason), printable(reader.raw()))
-
-
-def _kind(field: str | None, reason: str) -> str:
-    """Name a reason without the row's own values, so that rows with the same fault count together."""
-    kind = _OWN_VALUES.sub("…", reason)
-    return f"{field}: {kind}" if field else kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ from sluice.imports.values import printable
 _SHOWN_REASONS = 5
 _MAX_NAMES = 1000
 _OTHERS = "(others)"
+# Quoted texts, long numbers and places in a text are the row's own.
+_OWN_VALUES = re.compile(r'"[^"]*"?|\'[^\']*\'|-?\d{4,}|(?<=column )\d+|(?<=position )\d+')
 
 
 @dataclass
@@ -37,6 +40,12 @@ class Tally:
         return "; ".join(
             f"{count:,} × {reason}" for reason, count in self.reasons.most_common(_SHOWN_REASONS)
         )
+
+    def reject(self, field: str | None, reason: str) -> None:
+        """Count a rejected row; rows with the same fault count together, whatever their own values."""
+        self.rejected += 1
+        kind = _OWN_VALUES.sub("…", reason)
+        count_bounded(self.reasons, f"{field}: {kind}" if field else kind)
 
     def add(self, other: Tally) -> None:
         """Add the counts of rows that come after these."""
