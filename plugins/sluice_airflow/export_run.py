@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -23,13 +23,15 @@ def hours_of(context: Mapping[str, Any]) -> list[datetime]:
     """Return the hours that a run exports: those of its data interval, or of the params `from` and `to`.
 
     A manual run's params win over the interval that Airflow makes up for it; both ends are inclusive, and a
-    date is the whole day (decisions E-12). Raises AirflowFailException if neither says whole hours.
+    date is the whole day (decisions E-12). Raises WindowError or AirflowFailException for what is no whole
+    hours.
     """
     asked = context.get("params") or {}
     if _kind(context) == "manual" and asked.get("from"):
-        first, _ = _bounds(asked["from"], "from")
-        _, end = _bounds(asked.get("to") or asked["from"], "to")
-    elif context.get("data_interval_start") is not None:
+        from sluice.exports.ranges import parse_range
+
+        return list(parse_range(asked["from"], asked.get("to")))
+    if context.get("data_interval_start") is not None:
         first, end = context["data_interval_start"], context["data_interval_end"]
     else:
         raise AirflowFailException(
@@ -96,23 +98,6 @@ def summary(outcomes: Iterable[HourOutcome]) -> dict[str, int]:
 def _kind(context: Mapping[str, Any]) -> str:
     run_type = context["dag_run"].run_type
     return _KINDS.get(str(getattr(run_type, "value", run_type)), "manual")
-
-
-def _bounds(value: Any, name: str) -> tuple[datetime, datetime]:
-    """Return the start and the end of the hour or day that a param names."""
-    text = str(value).strip()
-    try:
-        if len(text) == len("2013-01-02"):
-            midnight = datetime.combine(date.fromisoformat(text), time(), UTC)
-            return midnight, midnight + timedelta(days=1)
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise AirflowFailException(
-            f"The param `{name}` is {text!r}, which is neither an hour nor a date: write 2013-01-02T12 or"
-            " 2013-01-02 (UTC)."
-        ) from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment, moment + HOUR
 
 
 def _within_an_hour(moment: datetime) -> bool:

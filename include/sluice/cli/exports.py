@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import LEDGER_URL, EnvironmentAccess
-from sluice.exports.status import DestinationStatus, HourRange, status_of
+from sluice.exports.ranges import HourRange
+from sluice.exports.status import DestinationStatus, status_of
 from sluice.ledger.export_runs import ExportRun
 
 DESTINATION = click.argument("destination")
@@ -68,8 +69,8 @@ def _lines(found: DestinationStatus) -> list[str]:
     else:
         at, facts = verified
         result = "as the lake" if facts.differing == 0 else f"{facts.differing:,} of them differ"
-        span = _span(HourRange(facts.first_hour, facts.last_hour))
-        lines.append(f"  verified {at:%Y-%m-%d %H:%M:%S} UTC: {span}, {facts.hours:,} hours: {result}")
+        hours = HourRange(facts.first_hour, facts.last_hour)
+        lines.append(f"  verified {at:%Y-%m-%d %H:%M:%S} UTC: {hours}: {facts.hours:,} hours, {result}")
     for project in found.projects:
         lines.append(
             f"  project {project.project}: newest closed hour {_moment(project.newest_closed)},"
@@ -81,7 +82,7 @@ def _lines(found: DestinationStatus) -> list[str]:
             ("changed in the lake since they were exported", project.changed),
         ):
             for one in ranges:
-                lines.append(f"    {title}: {_span(one)}")
+                lines.append(f"    {title}: {one.hours}")
                 if one.command:
                     lines.append(f"      {one.command}")
     return lines
@@ -101,12 +102,6 @@ def _runs_table(runs: tuple[ExportRun, ...]) -> Table:
             Text(run.reason or ""),
         )
     return table
-
-
-def _span(hours: HourRange) -> str:
-    if hours.first == hours.last:
-        return f"{hours.first:%Y-%m-%d %H}:00"
-    return f"{hours.first:%Y-%m-%d %H}:00 to {hours.last:%Y-%m-%d %H}:00 inclusive"
 
 
 def _moment(moment: datetime | None) -> str:

@@ -18,7 +18,7 @@ class ForeignHour(SluiceError):
 
 
 class WindowError(SluiceError):
-    """The run does not say which hour it is to export, or not a whole one."""
+    """A range of hours that cannot be meant: not whole hours, reversed, or not over yet."""
 
 
 class LakeRowsError(SluiceError):

@@ -20,6 +20,7 @@ from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.keys import whole_hour
 from sluice.exports.plan import HOUR, HourState, HourView, RunKind, Wanted, catch_up, hour_state, look, writes
 from sluice.exports.publishing import publish
+from sluice.exports.ranges import HourRange
 from sluice.exports.repair import backfill_command
 from sluice.exports.staged import Content, StagedHour
 from sluice.exports.staging import Stager, content_of
@@ -255,7 +256,7 @@ class Exporter:
                 f"The bucket {self._bucket.name} already has the {id}, by a writer that this ledger does not"
                 f" know ({', '.join(sorted(view.markers))}): an earlier connection, a lost ledger or"
                 " Amplitude's own export. The schedule does not touch it; to replace it, backfill the hour:"
-                f" {backfill_command(self._config, id.hour, id.hour)}"
+                f" {backfill_command(self._config, HourRange(id.hour, id.hour))}"
             )
         record = exported.record(self._ledger, id)
         action: Action = "unchanged" if state is HourState.UNCHANGED else "left"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from sluice.config import ExportConfig
+from sluice.exports.ranges import HourRange
 
 
-def backfill_command(config: ExportConfig, first: datetime, last: datetime) -> str:
-    """Return the command that backfills a destination's hours, both inclusive (decisions E-12)."""
+def backfill_command(config: ExportConfig, hours: HourRange) -> str:
+    """Return the command that backfills a destination's hours (decisions E-12)."""
     return (
         f"airflow backfill create --dag-id {config.dag_id}"
-        f" --from-date {first:%Y-%m-%dT%H:%M:%SZ} --to-date {last:%Y-%m-%dT%H:%M:%SZ}"
+        f" --from-date {hours.first:%Y-%m-%dT%H:%M:%SZ} --to-date {hours.last:%Y-%m-%dT%H:%M:%SZ}"
         " --reprocess-behavior completed"
     )

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from sluice.config import Config, ExportConfig
 from sluice.errors import SluiceError
-from sluice.exports.plan import HOUR
+from sluice.exports.ranges import HOUR, HourRange, joined
 from sluice.exports.repair import backfill_command
 from sluice.ledger import Ledger
 from sluice.ledger.export_runs import ExportRun, destinations_with_runs, runs_of
@@ -23,11 +23,10 @@ State = Literal["enabled", "disabled", "waiting for access", "failing", "retired
 
 
 @dataclass(frozen=True)
-class HourRange:
-    """Hours without a break, both inclusive, and the command that exports them, if one is needed."""
+class Todo:
+    """Hours without a break, and the command that exports them, if the schedule does not."""
 
-    first: datetime
-    last: datetime
+    hours: HourRange
     command: str = ""
 
 
@@ -42,9 +41,9 @@ class ProjectStatus:
     project: int
     newest_closed: datetime | None
     newest_exported: datetime | None
-    waiting: tuple[HourRange, ...]
-    gaps: tuple[HourRange, ...]
-    changed: tuple[HourRange, ...]
+    waiting: tuple[Todo, ...]
+    gaps: tuple[Todo, ...]
+    changed: tuple[Todo, ...]
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def _project(ledger: Ledger, export: ExportConfig, project: int, start: datetime
         project=project,
         newest_closed=closed_until - HOUR if closed_until else None,
         newest_exported=max(published, default=None),
-        waiting=tuple(HourRange(first, last) for first, last in ranges(waiting)),
+        waiting=tuple(map(Todo, joined(waiting))),
         gaps=tuple(_with_command(export, gaps)),
         changed=tuple(_with_command(export, changed)),
     )
@@ -159,21 +158,6 @@ def _differs(exported: tuple[int | None, str | None], content: tuple[int, str] |
     return exported != content
 
 
-def _with_command(export: ExportConfig, found: Iterable[datetime]) -> Iterator[HourRange]:
-    for first, last in ranges(found):
-        yield HourRange(first, last, backfill_command(export, first, last))
-
-
-def ranges(found: Iterable[datetime]) -> Iterator[tuple[datetime, datetime]]:
-    """Join hours that are in order into ranges without a break, both ends inclusive."""
-    first = last = None
-    for hour in found:
-        if first is None or last is None:
-            first = last = hour
-        elif hour == last + HOUR:
-            last = hour
-        else:
-            yield first, last
-            first = last = hour
-    if first is not None and last is not None:
-        yield first, last
+def _with_command(export: ExportConfig, found: Iterable[datetime]) -> Iterator[Todo]:
+    for block in joined(found):
+        yield Todo(block, backfill_command(export, block))
