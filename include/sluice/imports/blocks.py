@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
 from sluice.imports.events import Cells, event_batch, property_chars
+from sluice.imports.records import Piece
 from sluice.imports.streams import batches_of, stream_of
 from sluice.imports.tally import Tally
 from sluice.imports.times import EventTimes
@@ -40,6 +41,14 @@ class Block:
     def __reduce__(self) -> tuple[Any, ...]:
         # Arrow's own streams: batches pickled column by column take ten times as long.
         return _unpickled, (stream_of(self.events), stream_of(self.rejects), self.tally)
+
+
+class Pipeline(Protocol):
+    """Converts the pieces of one file, any of them in any order; it can be pickled before it has begun."""
+
+    def block(self, first: int, piece: Piece) -> Block:
+        """Convert one piece, whose first row has the number `first` in the file."""
+        ...
 
 
 def _unpickled(events: bytes, rejects: bytes, tally: Tally) -> Block:

@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 
 from sluice.converter import Converter
 from sluice.errors import TransientError
-from sluice.imports.blocks import Block
+from sluice.imports.blocks import Block, Pipeline
 from sluice.imports.converters import recall
 from sluice.imports.discovery import Batch
 from sluice.imports.errors import FileError
@@ -173,7 +173,7 @@ def hour_ranges(hours: set[int]) -> list[list[int]]:
 
 
 def _blocks(
-    pipeline: RowPipeline, pieces: Iterator[tuple[int, Piece]], workers: Workers, content: SourceObject
+    pipeline: Pipeline, pieces: Iterator[tuple[int, Piece]], workers: Workers, content: SourceObject
 ) -> Iterator[Block]:
     """Convert pieces here or, if the file is large, in the workers: the blocks are the same."""
     if workers.worth(content.size * _UNPACKED):

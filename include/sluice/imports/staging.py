@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 
 from sluice.imports.blocks import Block
 from sluice.imports.streams import open_output
-from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +44,8 @@ class StagingWriter:
     def __init__(self, filesystem: pafs.FileSystem, folder: str) -> None:
         # A fresh name for each attempt: a worker that lost its claim may still be writing.
         name = uuid4().hex
-        self._events = _LazyParquet(filesystem, f"{folder}/{name}.events.parquet", STAGED_EVENTS)
-        self._rejects = _LazyParquet(filesystem, f"{folder}/{name}.rejects.parquet", STAGED_REJECTS)
+        self._events = _LazyParquet(filesystem, f"{folder}/{name}.events.parquet")
+        self._rejects = _LazyParquet(filesystem, f"{folder}/{name}.rejects.parquet")
 
     def __enter__(self) -> StagingWriter:
         return self
@@ -73,10 +72,9 @@ class StagingWriter:
 class _LazyParquet:
     """A Parquet file that exists once its first row group is written; a row group holds many blocks."""
 
-    def __init__(self, filesystem: pafs.FileSystem, path: str, schema: pa.Schema) -> None:
+    def __init__(self, filesystem: pafs.FileSystem, path: str) -> None:
         self._filesystem = filesystem
         self._path = path
-        self._schema = schema
         self._open: tuple[pa.NativeFile, pq.ParquetWriter] | None = None
         self._held: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
@@ -108,8 +106,8 @@ class _LazyParquet:
             return
         if self._open is None:
             stream = open_output(self._filesystem, self._path)
-            self._open = stream, pq.ParquetWriter(stream, self._schema, compression="zstd")
-        self._open[1].write_table(pa.Table.from_batches(self._held, self._schema), row_group_size=self._rows)
+            self._open = stream, pq.ParquetWriter(stream, self._held[0].schema, compression="zstd")
+        self._open[1].write_table(pa.Table.from_batches(self._held), row_group_size=self._rows)
         self._drop()
 
     def _drop(self) -> None:

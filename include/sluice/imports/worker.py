@@ -8,10 +8,9 @@ import signal
 import traceback
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
-from typing import Any
 
-from sluice.imports.blocks import Block
-from sluice.imports.rows import RowPipeline
+from sluice.imports.blocks import Block, Pipeline
+from sluice.imports.records import Piece
 
 
 class _Kept(QueueHandler):
@@ -37,7 +36,7 @@ class _Kept(QueueHandler):
 
 
 def serve(descriptor: int) -> None:
-    """Answer (first row, piece) with (block, log records), by the pipeline that was sent last.
+    """Answer (first row, piece) with (block, log records), by the pipeline that was sent before.
 
     An answer may be an exception. Ends when the other side closes, which the system does for a process that
     was killed.
@@ -48,24 +47,26 @@ def serve(descriptor: int) -> None:
     logging.getLogger().addHandler(kept)
     # As in the parent: rows make no cycles, but the collector's scans cost a third of the time.
     gc.disable()
+    pipeline: Pipeline
     with Connection(descriptor) as connection:
         try:
+            pipeline = connection.recv()
             while True:
                 message = connection.recv()
-                if isinstance(message, RowPipeline):
+                if isinstance(message, tuple):
+                    first, piece = message
+                    connection.send(_answer(pipeline, first, piece, kept))
+                else:
                     pipeline = message
                     gc.collect()
-                    continue
-                connection.send(_answer(pipeline, message, kept))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
 
 
 def _answer(
-    pipeline: RowPipeline, message: Any, kept: _Kept
+    pipeline: Pipeline, first: int, piece: Piece, kept: _Kept
 ) -> tuple[Block, list[logging.LogRecord]] | RuntimeError:
     try:
-        first, piece = message
         return pipeline.block(first, piece), kept.take()
     except Exception:
         return RuntimeError(f"A process that converts pieces failed:\n{traceback.format_exc()}")

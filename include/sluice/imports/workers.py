@@ -23,9 +23,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from sluice.errors import TransientError
-from sluice.imports.blocks import Block
+from sluice.imports.blocks import Block, Pipeline
 from sluice.imports.records import Piece
-from sluice.imports.rows import RowPipeline
 
 # A file smaller than this is converted before the processes would have started.
 MIN_BYTES = 32 << 20
@@ -72,7 +71,7 @@ class Workers:
         return self._count > 1 and size >= MIN_BYTES
 
     def blocks(
-        self, pipeline: RowPipeline, pieces: Iterable[tuple[int, Piece]], waiting: Callable[[], None]
+        self, pipeline: Pipeline, pieces: Iterable[tuple[int, Piece]], waiting: Callable[[], None]
     ) -> Iterator[Block]:
         """Yield the block of each (first row, piece), in their order; memory holds a few.
 
@@ -114,7 +113,7 @@ class Workers:
                 self._idle.put(self._all[-1])
         return self._threads
 
-    def _convert(self, pipeline: RowPipeline, first: int, piece: Piece) -> tuple[Block, list[LogRecord]]:
+    def _convert(self, pipeline: Pipeline, first: int, piece: Piece) -> tuple[Block, list[LogRecord]]:
         worker = self._idle.get()
         try:
             return worker.convert(pipeline, first, piece)
@@ -134,9 +133,9 @@ class _Worker:
                 pass_fds=[theirs.fileno()],
             )
         self._connection: Connection[Any, Any] = Connection(ours.detach())
-        self._pipeline: RowPipeline | None = None
+        self._pipeline: Pipeline | None = None
 
-    def convert(self, pipeline: RowPipeline, first: int, piece: Piece) -> tuple[Block, list[LogRecord]]:
+    def convert(self, pipeline: Pipeline, first: int, piece: Piece) -> tuple[Block, list[LogRecord]]:
         with self._alive():
             if self._pipeline is not pipeline:
                 self._connection.send(pipeline)
@@ -159,9 +158,12 @@ class _Worker:
             yield
         except (EOFError, OSError) as error:
             code = self._process.wait()
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            how = (
+                f"was killed by signal {-code}, perhaps for lack of memory"
+                if code < 0
+                else f"ended with code {code}; its own words are in the log"
+            )
             raise WorkerDied(
-                f"A process that converts pieces of the file {how}, perhaps for lack of memory: nothing of"
-                " the file is staged, and the task may be tried again; if that ends likewise, give it more"
-                " memory."
+                f"A process that converts pieces of the file {how}. Nothing of the file is staged, and the"
+                " task may be tried again; if it is killed again, give it more memory."
             ) from error
