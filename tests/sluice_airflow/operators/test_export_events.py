@@ -9,8 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lake_staging import stage
 
 from sluice.errors import SluiceError
-from sluice.exports.errors import ExportAccessError
-from sluice.exports.errors import WindowError
+from sluice.exports.errors import ExportAccessError, WindowError
 from sluice.exports.hour import HourOutcome
 from sluice.lake import LoadRequest, load
 from sluice_airflow.export_run import hours_of, summary
