@@ -149,6 +149,10 @@ class JsonPiece:
     count: int
     transcoded: bool
 
+    def lines(self) -> list[bytes]:
+        """Return the lines that are rows."""
+        return [line for line in self.text.split(b"\n") if line and not line.isspace()]
+
     def reader(self) -> JsonLines:
         """Return the reader of the lines."""
         return JsonLines(self.text, self.transcoded)
@@ -187,7 +191,7 @@ class JsonLines:
 
     def raw(self) -> str:
         """Return the line that was yielded last, as it stands in the file, cut if very long."""
-        return cut_raw(self._line[:_RAW_BYTES].decode("utf-8", "surrogateescape").rstrip("\r"))
+        return raw_text(self._line)
 
     def _exactly(self, line: bytes) -> Record | BadRow:
         """Parse a line without losing a digit, or say why it is no row."""
@@ -209,6 +213,11 @@ class JsonLines:
                 return BadRow("holds a NUL character: is the file binary, or UTF-16?")
             return BadRow(f"is not JSON: {_POSITION.sub(_at_column, printable(str(error)))}")
         return row if type(row) is dict else _no_object(row)
+
+
+def raw_text(line: bytes) -> str:
+    """Return a line as it stands in the file, cut if very long."""
+    return cut_raw(line[:_RAW_BYTES].decode("utf-8", "surrogateescape").rstrip("\r"))
 
 
 def _may_hold_long_numbers(text: bytes) -> bool:
