@@ -1,11 +1,12 @@
 """Imports the files of an S3 bucket as events, each file once.
 
-One DAG per file in `include/config/imports/`. `discover_files` lists the whole prefix against the ledger;
+One DAG per file in `include/config/imports/`. `discover_files` compares the bucket with the ledger;
 `convert_files` turns each batch of new files into staged rows; `load_files` brings whole files into the lake;
 `report_import` shows what became of every file.
 
 **Schedule**: every `scan_every` minutes of the source; none if that is `null` or the source is disabled, then
-start it by hand. A file is found by the next run at the latest. Runs follow each other, never side by side.
+start it by hand. With `discovery: notifications`, whenever S3 tells the source's queue of a file, and every
+`sweep_every` minutes. A run by hand lists the whole prefix. Runs follow each other, never side by side.
 
 **When it fails**: a red `report_import` lists the files that could not be imported, each with its reason; all
 others are loaded. Upload the content again under a new name: a source takes each file name once. A red
@@ -24,17 +25,17 @@ from sluice_airflow.operators.convert_files import ConvertFilesOperator
 from sluice_airflow.operators.discover_files import DiscoverFilesOperator
 from sluice_airflow.operators.load_files import LoadFilesOperator
 from sluice_airflow.operators.report_import import ReportImportOperator
+from sluice_airflow.schedules import import_schedule
 
 
 def import_dag(source: ImportConfig) -> DAG:
     """Build the DAG of one source."""
-    scan_every = source.scan_every if source.enabled else None
     with DAG(
         dag_id=source.dag_id,
         dag_display_name=f"Import {source.name}",
         description=source.description or source.name,
         doc_md=__doc__,
-        schedule=timedelta(minutes=scan_every) if scan_every else None,
+        schedule=import_schedule(source),
         start_date=datetime(2020, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import URL, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
+from sluice.access.queues import SqsQueue
 from sluice.access.storage import S3Store
 from sluice.config import Config, load_config
 from sluice.errors import SluiceError
@@ -83,6 +84,11 @@ class EnvironmentAccess:
         """Return the store that a connection opens; see `store`."""
         return store(self.environ, connection_id, region)
 
+    def queue(self, connection_id: str, url: str, region: str) -> SqsQueue:
+        """Return a queue with what a connection opens it; see `store`."""
+        reach = S3Store.of(**_reach(self.environ, connection_id, "sqs", region))
+        return SqsQueue(url, region, reach.session, reach.endpoint_url)
+
 
 def ledger_url(environ: Mapping[str, str]) -> str | URL:
     """Return the ledger's SQLAlchemy URL. Raises SluiceError if none of the variables names it."""
@@ -106,9 +112,16 @@ def store(environ: Mapping[str, str], connection_id: str, region: str | None = N
 
     Raises SluiceError for a connection whose credentials only Airflow can get, such as those of a role.
     """
+    return S3Store.of(**_reach(environ, connection_id, "s3", region))
+
+
+def _reach(
+    environ: Mapping[str, str], connection_id: str, service: str, region: str | None
+) -> dict[str, str | None]:
+    """Return credentials, region and a service's endpoint of a connection, as `S3Store.of` takes them."""
     facts = _connection(environ, connection_id)
     if facts is None:
-        return S3Store.of(region=region)
+        return {"region": region}
     extra = _extra(facts, connection_id)
     for name in _AIRFLOW_ONLY:
         if extra.get(name):
@@ -118,15 +131,14 @@ def store(environ: Mapping[str, str], connection_id: str, region: str | None = N
                 f" {_variable(connection_id)}."
             )
     services = extra.get("service_config")
-    s3 = services.get("s3") if isinstance(services, dict) else None
-    endpoint = (s3 or {}).get("endpoint_url") or extra.get("endpoint_url")
-    return S3Store.of(
-        access_key=facts.get("login") or extra.get("aws_access_key_id"),
-        secret_key=facts.get("password") or extra.get("aws_secret_access_key"),
-        session_token=extra.get("aws_session_token"),
-        endpoint_url=endpoint,
-        region=region or extra.get("region_name"),
-    )
+    settings = services.get(service) if isinstance(services, dict) else None
+    return {
+        "access_key": facts.get("login") or extra.get("aws_access_key_id"),
+        "secret_key": facts.get("password") or extra.get("aws_secret_access_key"),
+        "session_token": extra.get("aws_session_token"),
+        "endpoint_url": (settings or {}).get("endpoint_url") or extra.get("endpoint_url"),
+        "region": region or extra.get("region_name"),
+    }
 
 
 def _variable(connection_id: str) -> str:

@@ -65,7 +65,7 @@ def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[ListedO
             for item in page.get("Contents", ()):
                 yield ListedObject(item["Key"], item["ETag"], item["Size"], item["LastModified"])
     except ClientError as error:
-        _explain(error, "s3:ListBucket", f"arn:aws:s3:::{bucket}", bucket)
+        explain_refusal(error, "s3:ListBucket", f"arn:aws:s3:::{bucket}", bucket)
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise ImportAccessError(
             f"No AWS credentials to list the bucket {bucket}: set them in the source's Airflow connection."
@@ -94,7 +94,7 @@ def look_up(client: S3Client, bucket: str, key: str) -> ListedObject | None:
     except ClientError as error:
         if _code(error) in {"404", "NoSuchKey", "NotFound"}:
             return None
-        _explain(error, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", bucket)
+        explain_refusal(error, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", bucket)
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise ImportAccessError(
             f"No AWS credentials to read s3://{bucket}/{key}: set them in the source's Airflow connection."
@@ -182,7 +182,7 @@ def _open(client: S3Client, bucket: str, key: str, etag: str, offset: int, end: 
             ) from error
         if code == "InvalidRange":
             raise FileError("The object is shorter than its listing said: upload it again.") from error
-        _explain(error, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", bucket)
+        explain_refusal(error, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", bucket)
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise ImportAccessError(
             f"No AWS credentials to read s3://{bucket}/{key}: set them in the source's Airflow connection."
@@ -195,7 +195,7 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _explain(error: ClientError, action: str, resource: str, bucket: str) -> NoReturn:
+def explain_refusal(error: ClientError, action: str, resource: str, bucket: str) -> NoReturn:
     """Raise what a person can do about a refused call: the permission, the bucket, the region, the keys."""
     code = _code(error)
     if code == "NoSuchBucket":

@@ -11,6 +11,9 @@ from sluice.config import load_config
 from sluice.errors import SluiceError
 
 if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+    from sluice.access.queues import SqsQueue
     from sluice.access.storage import S3Store
     from sluice.config import Config
     from sluice.lake import Lake
@@ -79,15 +82,29 @@ class SluiceHook(BaseHook):
 
     def store(self, connection_id: str, region: str | None = None) -> S3Store:
         """Return the store of an `aws` connection: its endpoint for S3, its role, its credentials."""
-        from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
-
         from sluice.access.storage import S3Store
 
-        hook: AwsGenericHook[Any] = AwsGenericHook(
-            aws_conn_id=connection_id, client_type="s3", region_name=region
-        )
+        hook = _aws_hook(connection_id, "s3", region)
         return S3Store(
             session=hook.get_session(region_name=region),
             endpoint_url=hook.conn_config.get_service_endpoint_url("s3"),
             region=region or hook.region_name or "us-east-1",
         )
+
+    def queue(self, connection_id: str, url: str, region: str) -> SqsQueue:
+        """Return an SQS queue with the endpoint, the role and the credentials of an `aws` connection."""
+        from sluice.access.queues import SqsQueue
+
+        hook = _aws_hook(connection_id, "sqs", region)
+        return SqsQueue(
+            url=url,
+            region=region,
+            session=hook.get_session(region_name=region),
+            endpoint_url=hook.conn_config.get_service_endpoint_url("sqs"),
+        )
+
+
+def _aws_hook(connection_id: str, service: str, region: str | None) -> AwsGenericHook[Any]:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+    return AwsGenericHook(aws_conn_id=connection_id, client_type=service, region_name=region)

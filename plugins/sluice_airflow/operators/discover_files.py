@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 class DiscoverFilesOperator(BaseOperator):
-    """Lists a source's bucket against the ledger and returns the batches of files that wait.
+    """Compares a source's bucket with the ledger and returns the batches of files that wait.
 
-    A batch is a small dict, over which ConvertFilesOperator is mapped; no batch means nothing to do.
+    A run by hand, and the scheduled run of a source with notifications, lists everything. Any run of such a
+    source empties its queue, with the messages that started the run first. A batch is a small dict, over
+    which ConvertFilesOperator is mapped; no batch means nothing to do.
 
     :param source: id of the import source (templated)
     """
@@ -33,12 +35,30 @@ class DiscoverFilesOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         from sluice.imports.discovery import discover
         from sluice.imports.enabling import require_enabled
+        from sluice.imports.inbox import Inbox
+        from sluice.imports.messages import rung_messages
         from sluice.imports.session import ImportRun
 
-        run = ImportRun.open(SluiceHook(), self.source, context["run_id"])
-        _require_role(run.source)
+        hook = SluiceHook()
+        run = ImportRun.open(hook, self.source, context["run_id"])
+        source = run.source
+        _require_role(source)
         require_enabled(run)
-        return [batch.as_json() for batch in discover(run).batches]
+        run_type = context["dag_run"].run_type
+        if source.queue is None:
+            found = discover(run, sweep=run_type == "manual")
+        else:
+            queue = hook.queue(source.connection, source.queue, source.region)
+            inbox = Inbox(queue, rung_messages(_extras(context)))
+            found = discover(run, inbox, sweep=run_type != "asset_triggered")
+        return [batch.as_json() for batch in found.batches]
+
+
+def _extras(context: Context) -> Iterator[object]:
+    """Yield what came with each of the asset events that started the run; Airflow merges several."""
+    for events in context["triggering_asset_events"].values():
+        for event in events:
+            yield event.extra
 
 
 def _require_role(source: ImportConfig) -> None:

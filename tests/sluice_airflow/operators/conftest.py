@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,4 +56,8 @@ def enabled(airflow_connections: dict[str, str], flights_config: Callable[..., N
 @pytest.fixture
 def context() -> dict[str, Any]:
     """What operators read of Airflow's context."""
-    return {"run_id": "manual__2026-11-21T12:00:00+00:00"}
+    return {
+        "run_id": "manual__2026-11-21T12:00:00+00:00",
+        "dag_run": SimpleNamespace(run_type="manual"),
+        "triggering_asset_events": {},
+    }
