@@ -20,6 +20,7 @@ from sluice.access.connections import LEDGER_URL, EnvironmentAccess
 from sluice.config import ImportConfig
 from sluice.converter import Converter
 from sluice.imports.enabling import enable as enable_source
+from sluice.imports.notifications import enable_notifications
 from sluice.imports.preview import MAX_LISTED, Keys, Sample, look_at_keys, sample_rows
 from sluice.imports.rejects import rejected_rows
 from sluice.imports.retry import give_up_file, retry_file
@@ -147,6 +148,13 @@ def enable(access: EnvironmentAccess, source: str, keys: tuple[str, ...]) -> Non
     for line in enable_source(config, store, ledger, converter, keys).lines():
         click.echo(line)
     click.echo(f"{config.id} is enabled: the converter {config.converter} passed ({converter.hash[:12]}…).")
+    if config.queue is not None:
+        enable_notifications(
+            config, store, ledger, access.queue(config.connection, config.queue, config.region)
+        )
+        click.echo(
+            f"The bucket {config.bucket} tells {config.queue} of new files; the next run lists them all."
+        )
     if not config.enabled:
         click.echo(
             f"Its DAG {config.dag_id} runs by hand only, until {config.source_file} says enabled: true."
