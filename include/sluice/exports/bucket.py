@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.exports.access_errors import explained
 from sluice.exports.errors import Refused
-from sluice.exports.keys import HourObject, day_prefixes, parse_key
+from sluice.exports.keys import HourObject, listing_prefixes, parse_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,7 +61,8 @@ class Bucket:
 
     def objects(self, project: int, days: Iterable[date]) -> Iterator[StoredObject]:
         """List the objects of a project's days, whatever layout and numbering wrote them."""
-        for prefix in self._prefixes(project, days):
+        wanted = set(days)
+        for prefix in listing_prefixes(self.prefix, project, wanted):
             with self._explained("list"):
                 pages = self._client.get_paginator("list_objects_v2").paginate(
                     Bucket=self.name, Prefix=prefix
@@ -69,12 +70,13 @@ class Bucket:
                 found = [item for page in pages for item in page.get("Contents", [])]
             for item in found:
                 names = parse_key(self.prefix, item["Key"])
-                if names is not None and names.project == project:
+                if names is not None and names.project == project and names.hour.date() in wanted:
                     yield StoredObject(item["Key"], item["ETag"], item["Size"], item["LastModified"], names)
 
     def open_uploads(self, project: int, days: Iterable[date]) -> Iterator[OpenUpload]:
         """List the open multipart uploads of a project's days."""
-        for prefix in self._prefixes(project, days):
+        wanted = set(days)
+        for prefix in listing_prefixes(self.prefix, project, wanted):
             with self._explained("list uploads"):
                 pages = self._client.get_paginator("list_multipart_uploads").paginate(
                     Bucket=self.name, Prefix=prefix
@@ -82,7 +84,7 @@ class Bucket:
                 found = [item for page in pages for item in page.get("Uploads", [])]
             for item in found:
                 names = parse_key(self.prefix, item["Key"])
-                if names is not None and names.project == project:
+                if names is not None and names.project == project and names.hour.date() in wanted:
                     yield OpenUpload(item["Key"], item["UploadId"], names)
 
     def head(self, key: str) -> ObjectHead | None:
@@ -151,10 +153,6 @@ class Bucket:
                 self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id)
         except Refused:
             return
-
-    def _prefixes(self, project: int, days: Iterable[date]) -> Iterator[str]:
-        for day in sorted(set(days)):
-            yield from day_prefixes(self.prefix, project, day)
 
     def _explained(self, request: str) -> Any:
         return explained(request, self.name, self.prefix)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import groupby
 from typing import Literal
 
 # Any form that this project or Amplitude's own export ever gave: hours with or without a leading zero,
@@ -14,6 +16,9 @@ _NAME = re.compile(
     r"(?:#(?P<partition>\d{1,9})\.json\.gz|(?P<marker>_complete))",
     re.ASCII,
 )
+
+# So many days of a month are listed one by one; a month of hours with one file each is two pages.
+_DAYS_BY_ONE = 7
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,18 @@ def hour_stem(project: int, hour: datetime) -> str:
     return f"{project}_{utc.date().isoformat()}_{utc.hour}"
 
 
-def day_prefixes(prefix: str, project: int, day: date) -> tuple[str, ...]:
-    """Return the listing prefixes that together hold every object of a project's day, in any layout."""
+def listing_prefixes(prefix: str, project: int, days: Iterable[date]) -> Iterator[str]:
+    """Yield the listing prefixes that together hold every object of a project's days, in any layout.
+
+    Where many days of a month are wanted it is the whole month's: objects of other days come along.
+    """
     base = normalise_prefix(prefix)
-    stem = f"{project}_{day.isoformat()}_"
-    return (f"{base}{project}/{stem}", f"{base}{stem}")
+    for month, of_month in groupby(sorted(set(days)), lambda day: f"{day:%Y-%m}-"):
+        wanted = list(of_month)
+        whole = len(wanted) > _DAYS_BY_ONE
+        for stem in [f"{project}_{month}"] if whole else [f"{project}_{day.isoformat()}_" for day in wanted]:
+            yield f"{base}{project}/{stem}"
+            yield f"{base}{stem}"
 
 
 def parse_key(prefix: str, key: str) -> HourObject | None:

@@ -21,13 +21,22 @@ from sluice.ledger.exported import Claim, HourHeld, PublishedFile
 log = logging.getLogger(__name__)
 
 
-def publish(bucket: Bucket, ledger: Ledger, claim: Claim, staged: StagedHour, lease_seconds: float) -> None:
+def publish(
+    bucket: Bucket,
+    ledger: Ledger,
+    claim: Claim,
+    staged: StagedHour,
+    lease_seconds: float,
+    *,
+    recorded: bool = True,
+) -> None:
     """Publish a staged hour under a claim; called again after a crash, it goes on where it was.
 
-    Raises HourHeld if another writer has the hour, or if something of it was changed by others: then the
+    `recorded` says that the ledger has the staging; if not, no earlier try can have begun to publish it, and
+    it is recorded on the way. Raises HourHeld if another writer has the hour, or if something of it was changed by others: then the
     staging is given up, and the ledger does not say that the hour is published.
     """
-    _Publication(bucket, ledger, claim, staged, lease_seconds).run()
+    _Publication(bucket, ledger, claim, staged, lease_seconds, recorded).run()
 
 
 class _Publication:
@@ -42,6 +51,8 @@ class _Publication:
         self._started = time.monotonic()
         # Something was taken off since the claim was last seen to hold: it may have been another writer's.
         self._suspect = False
+        # The last thing that was done is a look at the claim.
+        self._checked = False
 
     def run(self) -> None:
         try:
@@ -60,10 +71,16 @@ class _Publication:
 
     def _steps(self) -> tuple[list[PublishedFile], str | None]:
         marker = self._staged.marker
-        if marker is not None and (done := self._own(marker.key)):
-            # A crash between the marker and the ledger: all is done but the record.
-            return self._find_files(), done
-        exported.begin_publication(self._ledger, self._claim)
+        if self._recorded:
+            if marker is not None and (done := self._own(marker.key)):
+                # A crash between the marker and the ledger: all is done but the record.
+                return self._find_files(), done
+            exported.begin_publication(self._ledger, self._claim)
+        else:
+            exported.begin_staged_publication(
+                self._ledger, self._claim, self._staged.to_json(), self._lease
+            )
+            self._checked = True
         for key, staging in self._staged.markers.items():
             self._check()
             self._take_marker_off(key, staging)
@@ -78,6 +95,10 @@ class _Publication:
         return files, self._complete_marker(marker) if marker is not None else None
 
     def _check(self) -> None:
+        if self._checked:
+            # The statement right before was one.
+            self._checked = False
+            return
         exported.renew(self._ledger, self._claim, self._lease)
         # Nobody had claimed the hour before this moment, so what was taken off was ours to take.
         self._suspect = False

@@ -5,12 +5,13 @@ from sluice.lake.commits import Counts
 from sluice.lake.fingerprint import Fingerprint
 from sluice.lake.load import LoadRequest, LoadResult, load
 from sluice.lake.projection import closed_until, hour_fingerprint, hour_fingerprints
-from sluice.lake.read import read_hour
+from sluice.lake.read import EventReader, read_hour
 from sluice.lake.staged import StagedFile
 from sluice.lake.store import Lake, LakeError
 
 __all__ = [
     "Counts",
+    "EventReader",
     "Fingerprint",
     "HourNotOver",
     "Lake",

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from sluice.errors import SluiceError, TransientError
 from sluice.ledger.types import utc_now
@@ -77,6 +77,23 @@ class Ledger:
         return sqlite_insert(table) if self.is_sqlite else postgresql_insert(table)
 
     @contextmanager
+    def pooled(self, connections: int) -> Iterator[Ledger]:
+        """Give the same ledger with connections that stay open for the block, for up to so many threads.
+
+        Many small transactions then cost no connection each. Not for a process that forks meanwhile.
+        """
+        if self.is_sqlite:
+            engine = _sqlite_engine(self.engine.url, pool_size=connections)
+        else:
+            engine = create_engine(
+                self.engine.url, pool_size=connections, max_overflow=0, isolation_level="READ COMMITTED"
+            )
+        try:
+            yield Ledger(engine)
+        finally:
+            engine.dispose()
+
+    @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Give a connection in one transaction: committed at the end, rolled back on an exception.
 
@@ -122,11 +139,17 @@ def now(connection: Connection) -> datetime:
     return connection.execute(select(utc_now())).scalar_one()
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, pool_size: int | None = None) -> Engine:
     path = url.database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
+    pool: dict[str, Any] = (
+        {"poolclass": QueuePool, "pool_size": pool_size, "max_overflow": 0}
+        if pool_size
+        else {"poolclass": NullPool}
+    )
+    connect_args = {"timeout": _BUSY_SECONDS, "check_same_thread": pool_size is None}
+    engine = create_engine(url, connect_args=connect_args, **pool)
 
     # pysqlite begins transactions by itself, and late; SQLAlchemy's documented way to take that over.
     @event.listens_for(engine, "connect")

@@ -10,12 +10,12 @@ later write of that writer is refused once another has claimed the hour. `state`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, and_, case, delete, insert, or_, select, update
 
 from sluice.errors import TransientError
 from sluice.ledger.database import Ledger, now
@@ -104,27 +104,7 @@ def claim(ledger: Ledger, id: HourId, run: str, seconds: float) -> Claim:
     Raises HourHeld if another run holds a live claim.
     """
     with ledger.begin() as connection:
-        moment = now(connection)
-        until = moment + timedelta(seconds=seconds)
-        statement = (
-            ledger.insert(exported_hours)
-            .values(
-                destination=id.destination,
-                project=id.project,
-                data_set=id.data_set,
-                hour=id.hour,
-                state="claimed",
-                run=run,
-                token=1,
-                claimed_until=until,
-            )
-            .on_conflict_do_update(
-                index_elements=["destination", "project", "data_set", "hour"],
-                set_={"run": run, "token": _hours.token + 1, "claimed_until": until},
-                where=or_(_hours.claimed_until.is_(None), _hours.claimed_until <= moment, _hours.run == run),
-            )
-            .returning(_hours.token)
-        )
+        statement = _claiming(ledger, id, run, now(connection), seconds)
         token = connection.execute(statement).scalar_one_or_none()
         if token is None:
             held = connection.execute(select(_hours.run, _hours.claimed_until).where(_is(id))).one()
@@ -136,6 +116,19 @@ def claim(ledger: Ledger, id: HourId, run: str, seconds: float) -> Claim:
     return Claim(id, run, token)
 
 
+def claim_all(ledger: Ledger, ids: Collection[HourId], run: str, seconds: float) -> list[Claim]:
+    """Claim each of these hours that `claim` would give, in one transaction; leave out the others."""
+    with ledger.begin() as connection:
+        moment = now(connection)
+        claims = []
+        # Always in one order, so that two writers never wait for each other.
+        for id in sorted(ids, key=lambda id: (id.project, id.hour)):
+            token = connection.execute(_claiming(ledger, id, run, moment, seconds)).scalar_one_or_none()
+            if token is not None:
+                claims.append(Claim(id, run, token))
+    return claims
+
+
 def renew(ledger: Ledger, claim: Claim, seconds: float) -> None:
     """Prolong a claim. Raises HourHeld if another writer has claimed the hour since."""
     with ledger.begin() as connection:
@@ -143,14 +136,15 @@ def renew(ledger: Ledger, claim: Claim, seconds: float) -> None:
         _update(connection, claim, claimed_until=until)
 
 
-def release(ledger: Ledger, claim: Claim) -> None:
-    """Give a claim back; nothing happens if another writer has the hour."""
+def release(ledger: Ledger, *claims: Claim) -> None:
+    """Give claims back; nothing happens to an hour that another writer has."""
     with ledger.begin() as connection:
-        connection.execute(
-            update(exported_hours)
-            .where(_is(claim.id), _hours.token == claim.token)
-            .values(claimed_until=None)
-        )
+        for claim in claims:
+            connection.execute(
+                update(exported_hours)
+                .where(_is(claim.id), _hours.token == claim.token)
+                .values(claimed_until=None)
+            )
 
 
 def stage(ledger: Ledger, claim: Claim, staged: dict[str, Any] | None) -> None:
@@ -175,6 +169,22 @@ def begin_publication(ledger: Ledger, claim: Claim) -> None:
             connection,
             claim,
             state=case((_hours.state == "published", "unpublished"), else_=_hours.state),
+        )
+
+
+def begin_staged_publication(ledger: Ledger, claim: Claim, staged: dict[str, Any], seconds: float) -> None:
+    """Do what `stage`, `begin_publication` and `renew` do, at once. Raises HourHeld."""
+    with ledger.begin() as connection:
+        _update(
+            connection,
+            claim,
+            staged=staged,
+            state=case(
+                (_hours.state == "published", "unpublished"),
+                (_hours.state == "claimed", "staged"),
+                else_=_hours.state,
+            ),
+            claimed_until=now(connection) + timedelta(seconds=seconds),
         )
 
 
@@ -250,6 +260,33 @@ def records(
         return {row[0]: HourRecord(*row[1:]) for row in rows}
 
 
+def published_files_between(
+    ledger: Ledger,
+    destination: str,
+    project: int,
+    first: datetime,
+    last: datetime,
+    data_set: str = "events",
+) -> dict[datetime, list[PublishedFile]]:
+    """Return the objects of the hours from `first` to `last`, both inclusive, in their order."""
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(_files.hour, *_FILE)
+            .where(
+                _files.destination == destination,
+                _files.project == project,
+                _files.data_set == data_set,
+                _files.hour >= first,
+                _files.hour <= last,
+            )
+            .order_by(_files.hour, _files.partition)
+        )
+        found: dict[datetime, list[PublishedFile]] = {}
+        for row in rows:
+            found.setdefault(row[0], []).append(PublishedFile(*row[1:]))
+    return found
+
+
 def staged_by(ledger: Ledger, destination: str, run: str, data_set: str = "events") -> list[HourId]:
     """Return the hours that a run has staged and not published, oldest first."""
     with ledger.begin() as connection:
@@ -270,6 +307,30 @@ def published_files(ledger: Ledger, id: HourId) -> list[PublishedFile]:
     with ledger.begin() as connection:
         rows = connection.execute(select(*_FILE).where(_is(id, exported_files.c)).order_by(_files.partition))
         return [PublishedFile(*row) for row in rows]
+
+
+def _claiming(ledger: Ledger, id: HourId, run: str, moment: datetime, seconds: float) -> Executable:
+    """Return the single statement that claims an hour, and gives its new token if it does."""
+    until = moment + timedelta(seconds=seconds)
+    return (
+        ledger.insert(exported_hours)
+        .values(
+            destination=id.destination,
+            project=id.project,
+            data_set=id.data_set,
+            hour=id.hour,
+            state="claimed",
+            run=run,
+            token=1,
+            claimed_until=until,
+        )
+        .on_conflict_do_update(
+            index_elements=["destination", "project", "data_set", "hour"],
+            set_={"run": run, "token": _hours.token + 1, "claimed_until": until},
+            where=or_(_hours.claimed_until.is_(None), _hours.claimed_until <= moment, _hours.run == run),
+        )
+        .returning(_hours.token)
+    )
 
 
 def _is(id: HourId, columns: Any = _hours) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.exports.keys import HourObject, Layout, day_prefixes, hour_stem, parse_key
+from sluice.exports.keys import HourObject, Layout, hour_stem, listing_prefixes, parse_key
 
 HOUR = datetime(2020, 1, 25, 17, tzinfo=UTC)
 
@@ -66,7 +66,7 @@ def test_every_name_that_is_written_is_recognised_and_listed(project, hour, inde
     data, marker = layout.data_key(project, hour, index), layout.marker_key(project, hour)
     assert parse_key(prefix, data) == HourObject(project, hour, "data", index + first)
     assert parse_key(prefix, marker) == HourObject(project, hour, "marker", None)
-    prefixes = day_prefixes(prefix, project, hour.date())
+    prefixes = tuple(listing_prefixes(prefix, project, [hour.date()]))
     assert data.startswith(prefixes)
     assert marker.startswith(prefixes)
 
@@ -95,4 +95,14 @@ def test_a_padded_hour_of_another_writer_is_recognised():
     assert parse_key("", "1/1_2020-01-25_05#00.json.gz") == HourObject(
         1, datetime(2020, 1, 25, 5, tzinfo=UTC), "data", 0
     )
-    assert "1/1_2020-01-25_05#00.json.gz".startswith(day_prefixes("", 1, date(2020, 1, 25)))
+    assert "1/1_2020-01-25_05#00.json.gz".startswith(tuple(listing_prefixes("", 1, [date(2020, 1, 25)])))
+
+
+def test_many_days_of_a_month_are_listed_at_once():
+    few = [date(2020, 1, 31), date(2020, 2, 1)]
+    many = [date(2020, 3, day) for day in range(1, 20)]
+    assert list(listing_prefixes("p", 7, [*many, *few])) == [
+        *("p/7/7_2020-01-31_", "p/7_2020-01-31_"),
+        *("p/7/7_2020-02-01_", "p/7_2020-02-01_"),
+        *("p/7/7_2020-03-", "p/7_2020-03-"),
+    ]
