@@ -27,9 +27,10 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-lock: install ## Compile requirements*.in to the hashed locks
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements.txt requirements.in
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-dev.txt requirements-dev.in
+lock: install ## Compile the *.in files of requirements to hashed locks
+	for name in requirements requirements-dev bench/peers/requirements bench/peers/singer; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o $$name.txt $$name.in || exit 1; \
+	done
 
 demo: install ## Run the main job on real data; CHECK=1 stops at the end and exits 0 only if the proof held
 	$(BIN)/sluice demo $(if $(CHECK),--check) $(ARGS)

@@ -13,20 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 REPOSITORY = Path(__file__).parents[1]
 _SAMPLE_SECONDS = 0.05
 
 
-def in_child(module: str, order: dict[str, Any]) -> dict[str, Any]:
-    """Run `python -m <module>` with the order on standard input; return the JSON that it prints.
+def in_child(module: str, order: dict[str, Any], python: str = sys.executable) -> dict[str, Any]:
+    """Run `python -m <module>` with the order on standard input; return the JSON that it prints last.
 
     `peak_memory_mb` is added: the highest sum of the proportional shares (PSS) of the process and of all
     that it started. Raises RuntimeError with the process's last words if it fails.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", module],
+        [python, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,6 +51,8 @@ def in_child(module: str, order: dict[str, Any]) -> dict[str, Any]:
 
 def tree_pss_mb(pid: int) -> float:
     """Return the proportional set size of a process and its descendants, in MB."""
+    import psutil
+
     try:
         root = psutil.Process(pid)
         family = [root, *root.children(recursive=True)]
