@@ -20,15 +20,13 @@ from sluice.imports.blocks import Block, Pipeline
 from sluice.imports.converters import recall
 from sluice.imports.discovery import Batch
 from sluice.imports.errors import FileError
-from sluice.imports.identity import RowNames
 from sluice.imports.objects import SourceObject
+from sluice.imports.pipelines import pipeline_for
 from sluice.imports.readers import reader_for
 from sluice.imports.records import FileReader, Piece
-from sluice.imports.rows import RowPipeline
 from sluice.imports.session import ImportRun
 from sluice.imports.staging import StagingWriter, run_folder
 from sluice.imports.tally import Tally
-from sluice.imports.times import EventTimes
 from sluice.imports.workers import Workers
 from sluice.ledger import files
 from sluice.ledger.files import SourceFile
@@ -115,10 +113,7 @@ def _convert_file(
 ) -> dict[str, Any]:
     began = time.monotonic()
     source = run.source
-    times = EventTimes(
-        source.upload_time, run.ledger.now(), source.not_before, require_time=source.require_time
-    )
-    pipeline = RowPipeline(converter, RowNames(source.id, file.bucket, file.key), times)
+    pipeline = pipeline_for(source, file.bucket, file.key, converter, run.ledger.now())
     tally = Tally()
     writer = StagingWriter(run.lake.filesystem(), run_folder(source.id, run.run))
     progress = _Progress(run, file, holder, tally)

@@ -6,9 +6,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from sluice.imports.replay import export_order
 from sluice.imports.session import ImportRun
 from sluice.imports.staging import remove_run
 from sluice.lake import Counts, LoadRequest, StagedFile, load
+from sluice.lake.decision import decide
+from sluice.lake.replay import decide_replay
 from sluice.ledger import files
 from sluice.ledger.files import SourceFile
 
@@ -34,7 +37,10 @@ def load_run(run: ImportRun) -> Loaded:
     """
     source = run.source
     staged = files.staged_by(run.ledger, source.id, run.run)
-    max_hours = source.max_hours_per_load if source.upload_time == "event_time" else None
+    if source.replay:
+        staged.sort(key=lambda file: export_order(file.key))
+    many_hours = source.replay or source.upload_time == "event_time"
+    max_hours = source.max_hours_per_load if many_hours else None
     result = Loaded()
     for group in group_files(staged, max_hours, MAX_ROWS_PER_LOAD):
         request = LoadRequest(
@@ -42,6 +48,7 @@ def load_run(run: ImportRun) -> Loaded:
             source=source.id,
             files=[_staged_file(file) for file in group],
             upload_time=source.upload_time,
+            decide=decide_replay if source.replay else decide,
         )
         loaded = load(run.lake, run.ledger, request)
         result.files += len(group)

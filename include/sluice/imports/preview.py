@@ -12,12 +12,12 @@ from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
 from sluice.converter import Converter, RowError
 from sluice.imports.errors import FileError
-from sluice.imports.identity import RowNames
 from sluice.imports.objects import ListedObject, SourceObject, list_objects
+from sluice.imports.pipelines import pipeline_for
 from sluice.imports.readers import reader_for
-from sluice.imports.records import BadRow
+from sluice.imports.records import BadRow, FileReader
+from sluice.imports.replay import ReplayPipeline
 from sluice.imports.rows import RowPipeline
-from sluice.imports.times import EventTimes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -94,26 +94,46 @@ def file_samples(
 ) -> Iterator[Sample]:
     """Stream the rows of one file beside their events; a file that cannot be read on ends with its fault."""
     content = SourceObject(client, source.bucket, item.key, item.etag, item.size)
-    times = EventTimes(
-        source.upload_time, datetime.now(UTC), source.not_before, require_time=source.require_time
-    )
-    pipeline = RowPipeline(converter, RowNames(source.id, source.bucket, item.key), times)
+    pipeline = pipeline_for(source, source.bucket, item.key, converter, datetime.now(UTC))
     try:
-        for row, record in enumerate(reader_for(content, converter)):
-            if isinstance(record, BadRow):
-                yield Sample(item.key, row, fault=record.reason)
-                continue
-            event = None
-            try:
-                event = pipeline.convert(row, record)
-                if event is not None:
-                    pipeline.builder.cells(row, event)
-            except RowError as error:
-                yield Sample(item.key, row, record, event, str(error))
-            else:
-                yield Sample(item.key, row, record, event)
+        reader = reader_for(content, converter)
+        if isinstance(pipeline, ReplayPipeline):
+            yield from _replayed(item.key, reader, pipeline)
+        else:
+            yield from _converted(item.key, reader, pipeline)
     except FileError as error:
         yield Sample(item.key, None, fault=str(error))
+
+
+def _converted(key: str, reader: FileReader, pipeline: RowPipeline) -> Iterator[Sample]:
+    for row, record in enumerate(reader):
+        if isinstance(record, BadRow):
+            yield Sample(key, row, fault=record.reason)
+            continue
+        event = None
+        try:
+            event = pipeline.convert(row, record)
+            if event is not None:
+                pipeline.builder.cells(row, event)
+        except RowError as error:
+            yield Sample(key, row, record, event, str(error))
+        else:
+            yield Sample(key, row, record, event)
+
+
+def _replayed(key: str, reader: FileReader, pipeline: ReplayPipeline) -> Iterator[Sample]:
+    """Show each row as its own event: a replay changes nothing."""
+    first = 0
+    for piece in reader.pieces():
+        faults = pipeline.faults(first, piece)
+        for place, record in enumerate(piece.reader()):
+            if isinstance(record, BadRow):
+                yield Sample(key, first + place, fault=record.reason)
+            elif place in faults:
+                yield Sample(key, first + place, record, fault=str(faults[place]))
+            else:
+                yield Sample(key, first + place, record, record)
+        first += piece.count
 
 
 def matches(converter: Converter, key: str, source: ImportConfig) -> bool:

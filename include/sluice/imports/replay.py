@@ -7,6 +7,7 @@ an Amplitude ID is another user's there, is the load's to say (sluice.lake.repla
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -31,6 +32,18 @@ from sluice.lake.schema import STAGED_REPLAY, TIMESTAMP
 
 _HOUR_US = 3_600_000_000
 
+_EXPORT_NAME = re.compile(r"(?:.*/)?[0-9]+_([0-9]{4}-[0-9]{2}-[0-9]{2})_([0-9]{1,2})#([0-9]+)\.json\.gz")
+
+
+def export_order(key: str) -> tuple[str, int, int, str]:
+    """Return where a file belongs among exported files: by hour and partition, whatever its name sorts as.
+
+    So rows of one instant keep their order over the files of their hour. Files of other names come first.
+    """
+    if found := _EXPORT_NAME.fullmatch(key):
+        return found[1], int(found[2]), int(found[3]), key
+    return "", 0, 0, key
+
 
 class ReplayPipeline:
     """Turns the lines of one file into staged rows and rejects.
@@ -38,8 +51,6 @@ class ReplayPipeline:
     `read_at` is when the file is read, by the ledger's clock: a row of the future is rejected, for nobody can
     have taken it in yet. It can be pickled, and any process may take any piece of the file.
     """
-
-    schema = STAGED_REPLAY
 
     def __init__(self, project: int, read_at: datetime) -> None:
         self._project = project
@@ -58,6 +69,11 @@ class ReplayPipeline:
             raw = printable(raw_text(lines[place]))
             rejects.append(Reject(first + place, field and printable(field), printable(error.reason), raw))
         return Block([rows] if rows.num_rows else [], [reject_batch(rejects)] if rejects else [], tally)
+
+    def faults(self, first: int, piece: Piece) -> dict[int, RowError]:
+        """Say, by place in a piece, why its bad rows are."""
+        assert isinstance(piece, JsonPiece)
+        return self.rows(piece.lines(), first, Tally())[1]
 
     def rows(
         self, lines: Sequence[bytes], first: int, tally: Tally
