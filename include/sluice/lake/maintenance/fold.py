@@ -43,8 +43,8 @@ from sluice.ledger.tables import loads
 
 log = logging.getLogger(__name__)
 
-# Tables in which a key's newest row gives its Amplitude ID. An ID that an older row or one without a key gives
-# stays taken, so only rows of the same key and ID are one.
+# Tables in which a key's newest row gives its Amplitude ID. An ID that an older row gives, or one without a
+# key, stays taken, so only rows of the same key and ID are one.
 _KEYS = {"users": "user_id", "devices": "device_id"}
 _BATCH_ROWS = 20_000
 

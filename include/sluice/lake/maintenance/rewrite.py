@@ -28,6 +28,8 @@ METADATA_KEY = "sluice.maintenance"
 # Rows that one commit rewrites at most: 50 bytes of memory each where files overlap in time.
 MAX_ROWS = 4_000_000
 _LEASE_SECONDS = 60.0
+# A commit is one small object: others would have to come every few milliseconds to be first each time.
+_TRIES = 50
 
 
 class MaintenanceBusy(TransientError):
@@ -154,8 +156,7 @@ def rows_in(added: Iterable[AddAction]) -> int:
 def open_with(lake: Lake, name: str, files: Sequence[DataFile]) -> DeltaTable | None:
     """Open a table at a version that still has all the files, or return None."""
     table = lake.table(name)
-    present = {file.path for file in data_files(table)}
-    return table if all(file.path in present for file in files) else None
+    return table if {file.path for file in files} <= _paths(table) else None
 
 
 def replace_files(
@@ -167,8 +168,12 @@ def replace_files(
 ) -> bool:
     """Commit that the files `added` stand for the files `removed`, through a table that has the latter.
 
-    False if another commit took one of them away in between: then nothing has changed. What a refused commit
-    would have added is left for vacuum, for its answer may have been lost and the files be in use.
+    False if another commit took one of them away in between: then nothing has changed. What would have been
+    added is then left for vacuum. Raises LakeError if the table takes no commit at all.
+
+    deltalake would let a commit that only moves rows pass beside one that removes the same files, and the
+    rows would be there twice. So each try may only take the version right after the one that was looked at;
+    if another commit has it, the files are looked at again.
     """
     moment = int(time.time() * 1000)
     actions: list[AddAction | RemoveAction] = [
@@ -185,18 +190,34 @@ def replace_files(
     # snapshot is older: their commits are not refused for it.
     actions += [replace(action, data_change=False) for action in added]
     about = {"kind": "rewrite", "removed": len(removed), "added": len(added)}
-    try:
-        table.create_write_transaction(
-            actions=actions,
-            mode="append",
-            schema=SCHEMAS[name],
-            partition_by=table.metadata().partition_columns,
-            commit_properties=CommitProperties(custom_metadata={METADATA_KEY: json.dumps(about)}),
-        )
-    except CommitFailedError as error:
-        if lake.table(name).version() == table.version():
-            # Nothing came between: the next run would be refused as this one.
-            raise LakeError(f"The table {name!r} at {lake.uri} takes no commit: {error}") from error
-        log.info("Other files of %s came first: %s", name, error)
-        return False
-    return True
+    for _ in range(_TRIES):
+        try:
+            table.create_write_transaction(
+                actions=actions,
+                mode="append",
+                schema=SCHEMAS[name],
+                partition_by=table.metadata().partition_columns,
+                commit_properties=CommitProperties(
+                    custom_metadata={METADATA_KEY: json.dumps(about)}, max_commit_retries=0
+                ),
+            )
+        except CommitFailedError as error:
+            newest = lake.table(name)
+            present = _paths(newest)
+            gone = {file.path for file in removed} - present
+            if gone and {action.path for action in added} <= present and len(gone) == len(removed):
+                return True  # the commit was taken, and its answer was lost
+            if gone:
+                log.info("%s: %s of the files to rewrite are gone", name, len(gone))
+                return False
+            if newest.version() == table.version():
+                raise LakeError(f"The table {name!r} at {lake.uri} takes no commit: {error}") from error
+            table = newest
+        else:
+            return True
+    log.info("%s: %s times another commit came first", name, _TRIES)
+    return False
+
+
+def _paths(table: DeltaTable) -> set[str]:
+    return {file.path for file in data_files(table)}

@@ -51,7 +51,10 @@ def _vacuum(lake: Lake, ledger: Ledger, name: str, retention: timedelta, dry_run
         if not dry_run:
             table = _remember_removals(lake, name, table, retention)
         paths = table.vacuum(hours, dry_run=True, enforce_retention_duration=not dry_run, full=True)
-        found = Vacuumed(len(paths), _size(lake.table_filesystem(name), paths))
+        # The log names replaced files for a while after they are deleted.
+        infos = lake.table_filesystem(name).get_file_info(paths)
+        sizes = [info.size or 0 for info in infos if info.type == pafs.FileType.File]
+        found = Vacuumed(len(sizes), sum(sizes))
         log.info(
             "%s: %s files of %s have been useless for more than %s days and %s",
             name, f"{found.files:,}", megabytes(found.bytes), retention.days,
@@ -59,7 +62,7 @@ def _vacuum(lake: Lake, ledger: Ledger, name: str, retention: timedelta, dry_run
         )  # fmt: skip
         for path in paths:
             log.debug("%s: %s", name, path)
-        if paths and not dry_run:
+        if found.files and not dry_run:
             about = {METADATA_KEY: json.dumps({"kind": "vacuum"})}
             table.vacuum(
                 hours, dry_run=False, full=True, commit_properties=CommitProperties(custom_metadata=about)
@@ -80,7 +83,3 @@ def _remember_removals(lake: Lake, name: str, table: DeltaTable, retention: time
     log.info("%s: replaced files are remembered for %s days", name, retention.days)
     table.alter.set_table_properties({_PROPERTY: wanted})
     return lake.table(name)
-
-
-def _size(filesystem: pafs.FileSystem, paths: list[str]) -> int:
-    return sum(info.size or 0 for info in filesystem.get_file_info(paths))
