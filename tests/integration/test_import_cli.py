@@ -19,6 +19,7 @@ from sluice.errors import SluiceError
 from sluice.imports.convert import convert_batch
 from sluice.imports.discovery import discover
 from sluice.imports.load import load_run
+from sluice.imports.report import report_run
 from sluice.imports.session import ImportRun
 from sluice.lake import Lake
 from sluice.ledger import Ledger
@@ -273,3 +274,25 @@ def test_a_prefix_that_lacks_its_slash_is_noticed(
     assert "all of them lie below in/. If that folder is meant, say prefix: in/" in sluice("preview", "shop")
     s3.put_object(Bucket=bucket, Key="inbox/a.json", Body=GOOD.encode())
     assert "Warning" not in sluice("preview", "shop")
+
+
+def test_a_taxonomy_rejects_and_warns_and_the_report_says_so(
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str]
+) -> None:
+    projects = yaml.safe_load((folder / "projects.yaml").read_text())
+    projects["projects"][0]["taxonomy"] = "shop.yaml"
+    (folder / "projects.yaml").write_text(yaml.safe_dump(projects))
+    (folder / "taxonomies").mkdir()
+    plan = folder / "taxonomies" / "shop.yaml"
+    plan.write_text("event_types: {close: {}}\nunplanned: {event_types: reject}\n")
+    put(s3, bucket, "a.json", GOOD, GOOD.replace("open", "close"))
+    assert "rejected: event_type: open is not planned in the project's taxonomy" in sluice("preview", "shop")
+    assert "1 × event_type: open is not planned" in sluice("enable", "shop")
+    lake = import_all(folder, environment, "run-1")
+    assert lake.events().to_pyarrow_table().column("event_type").to_pylist() == ["close"]
+    assert "event_type: open is not planned in the project's taxonomy" in sluice("rejects", "shop")
+    plan.write_text("event_types: {close: {}}\n")
+    put(s3, bucket, "b.json", GOOD, GOOD.replace("user-1", "user-2"))
+    import_all(folder, environment, "run-2")
+    report = report_run(ImportRun.open(EnvironmentAccess(folder, environ=environment), "shop", "run-2"))
+    assert "warning: 2 × event_type: open is not planned" in "\n".join(report.lines())

@@ -76,27 +76,16 @@ def put(s3: S3Client, bucket: str, name: str, text: str) -> None:
     s3.put_object(Bucket=bucket, Key=f"in/{name}", Body=gzip.compress(text.encode()))
 
 
-def enable_source(name: str) -> None:
-    """Do what `sluice import enable` does."""
-    from sluice.converter import Converter
-    from sluice.imports.enabling import enable
-    from sluice_airflow.hooks.sluice import SluiceHook
-
-    hook = SluiceHook()
-    source = hook.config.source(name)
-    converter = Converter.from_file(hook.config.converter_path(source))
-    enable(source, hook.store(source.connection, source.region), hook.ledger, converter)
-
-
 def states(run: Any) -> dict[str, str]:
     return {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in run.get_task_instances()}
 
 
 def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Client, bucket: str) -> None:
+    from sluice.imports.enabling import enable
     from sluice_airflow.hooks.sluice import SluiceHook
 
     put(s3, bucket, "a.csv.gz", "name,user,time\nopen,user-1,1357034400000\nopen,user-2,1357034400000\n")
-    enable_source("small")
+    enable(SluiceHook(), "small")
     run = dag.test()
     assert states(run) == {
         "discover_files[-1]": "success",

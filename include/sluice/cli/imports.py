@@ -25,6 +25,7 @@ from sluice.imports.preview import MAX_LISTED, Keys, Sample, look_at_keys, sampl
 from sluice.imports.rejects import rejected_rows
 from sluice.imports.retry import give_up_file, retry_file
 from sluice.imports.session import ImportRun
+from sluice.imports.taxonomy import taxonomy_of
 from sluice.ledger import files
 
 SOURCE = click.argument("source")
@@ -125,7 +126,8 @@ def preview(access: EnvironmentAccess, source: str) -> None:
     if not keys.matching:
         sys.exit(1)
     table = Table("file and row", "source", "event", show_lines=True)
-    for sample in sample_rows(config, store, converter, keys.first_matching):
+    taxonomy = taxonomy_of(access.config, config)
+    for sample in sample_rows(config, store, converter, taxonomy, keys.first_matching):
         row = "" if sample.row is None else f"\nrow {sample.row}"
         table.add_row(Text(sample.key + row), Text(_pretty(sample.record)), _event(sample))
     _console().print(table)
@@ -140,18 +142,18 @@ def enable(access: EnvironmentAccess, source: str, keys: tuple[str, ...]) -> Non
 
     The first files are tried, or those named by KEY. Nothing is imported; the ledger remembers the converter.
     """
-    config = access.config.source(source)
-    store = access.store(config.connection, config.region)
-    converter = Converter.from_file(access.config.converter_path(config))
     # A source is enabled before the first run, which would make the ledger.
-    ledger = replace(access, makes_ledger=True).ledger
-    for line in enable_source(config, store, ledger, converter, keys).lines():
+    trial = enable_source(replace(access, makes_ledger=True), source, keys)
+    for line in trial.lines():
         click.echo(line)
-    click.echo(f"{config.id} is enabled: the converter {config.converter} passed ({converter.hash[:12]}…).")
+    config = trial.source
+    click.echo(
+        f"{config.id} is enabled: the converter {config.converter} passed ({trial.converter.hash[:12]}…)."
+    )
     if config.queue is not None:
-        enable_notifications(
-            config, store, ledger, access.queue(config.connection, config.queue, config.region)
-        )
+        store = access.store(config.connection, config.region)
+        queue = access.queue(config.connection, config.queue, config.region)
+        enable_notifications(config, store, access.ledger, queue)
         click.echo(
             f"The bucket {config.bucket} tells {config.queue} of new files; the next run lists them all."
         )

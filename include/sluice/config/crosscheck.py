@@ -12,6 +12,9 @@ from sluice.config.exports import ExportConfig
 from sluice.config.imports import ImportConfig
 from sluice.config.problems import ConfigProblem, KeyPath
 from sluice.config.projects import Organisation, Project
+from sluice.config.taxonomies import FOLDER as TAXONOMIES
+
+_NO_FILE = "the name of a file that you put there"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def cross_check(
     good = _good_projects(projects, unique, refused or frozenset(), problems)
     known = {project.id: project for project in good}
     present = None if refused is None else refused | {project.id for project in projects}
+    problems += _taxonomy_file_problems(folder, good)
     for export in exports:
         for index, id in enumerate(export.projects):
             problems += _project_problems(export, ("projects", index), id, known, present, "exported")
@@ -128,8 +132,24 @@ def _converter_file_problems(folder: Path, source: ImportConfig) -> list[ConfigP
         return []
     names = sorted(path.name for path in converters.glob("*.json"))
     there = [name for name in names if name != "schema.json" and not name.endswith(".tests.json")]
-    allowed = ", ".join(there) or "the name of a file that you put there"
+    allowed = ", ".join(there) or _NO_FILE
     return [source.problem(("converter",), f"there is no file converters/{source.converter}", allowed)]
+
+
+def _taxonomy_file_problems(folder: Path, projects: Sequence[Project]) -> list[ConfigProblem]:
+    """Name the taxonomies that are not there, as problems of their own: only imports need them."""
+    there = {path.name for path in (folder / TAXONOMIES).glob("*.yaml")}
+    allowed = ", ".join(sorted(there)) or _NO_FILE
+    return [
+        ConfigProblem(
+            f"{TAXONOMIES}/{project.taxonomy}",
+            "",
+            f"there is no such file, which project {project.id} names in projects.yaml",
+            allowed=allowed,
+        )
+        for project in projects
+        if project.taxonomy is not None and project.taxonomy not in there
+    ]
 
 
 def _doubled_ids(things: Sequence[ExportConfig] | Sequence[ImportConfig]) -> list[ConfigProblem]:

@@ -48,13 +48,13 @@ class Document:
         return None
 
 
-def read_document(path: Path, file: str) -> Document:
-    """Read a YAML file whose name in messages is `file`.
+def read_document(path: Path, file: str, max_bytes: int = MAX_BYTES) -> Document:
+    """Read a YAML file of at most `max_bytes` whose name in messages is `file`.
 
     Raises DocumentError if it cannot be read, is too large or too deep, is no YAML, uses anchors, tags or a
     key twice, or is not made of keys and values.
     """
-    text = _text(path, file)
+    text = _text(path, file, max_bytes)
     try:
         _check_events(text, file)
         loader = _Loader(text)
@@ -77,16 +77,16 @@ def read_document(path: Path, file: str) -> Document:
     return Document(file, content, lines)
 
 
-def _text(path: Path, file: str) -> str:
+def _text(path: Path, file: str, max_bytes: int) -> str:
     try:
         with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+            raw = stream.read(max_bytes + 1)
     except OSError as error:
         raise DocumentError(ConfigProblem(file, "", f"cannot be read: {error.strerror}")) from error
-    if len(raw) > MAX_BYTES:
+    if len(raw) > max_bytes:
         raise DocumentError(
             ConfigProblem(
-                file, "", "the file is too large", f"more than {MAX_BYTES} bytes", f"{MAX_BYTES} bytes"
+                file, "", "the file is too large", f"more than {max_bytes} bytes", f"{max_bytes} bytes"
             )
         )
     try:

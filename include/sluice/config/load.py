@@ -16,6 +16,8 @@ from sluice.config.lake import LakeConfig
 from sluice.config.model import ConfigModel
 from sluice.config.problems import ConfigError, ConfigProblem, shown
 from sluice.config.projects import Organisation, Project
+from sluice.config.taxonomies import FOLDER as TAXONOMIES
+from sluice.config.taxonomies import Taxonomy, read_taxonomy
 from sluice.config.validate import build, unknown_key
 from sluice.errors import SluiceError
 
@@ -69,6 +71,16 @@ class Config:
         """Return the organisation that owns a project. Raises SluiceError if there is none."""
         return _by_id(self.organisations, self.project(project).organisation, "organisation", self)
 
+    def taxonomy(self, project: int) -> Taxonomy | None:
+        """Return the plan of a project's events, or None if it has none. Raises ConfigError if it is bad."""
+        name = self.project(project).taxonomy
+        if name is None:
+            return None
+        taxonomy, problems = read_taxonomy(self.directory, name)
+        if taxonomy is None:
+            raise ConfigError(self.directory, problems)
+        return taxonomy
+
     def converter_path(self, source: ImportConfig) -> Path:
         """Return the path of a source's converter file.
 
@@ -88,8 +100,8 @@ def default_directory() -> Path:
 def load_config(directory: Path | None = None, *, compile_converters: bool = False) -> Config:
     """Read a configuration folder (default_directory() by default).
 
-    Never raises for what is in the files: the result's `problems` says it. Converters are checked to be
-    there, and compiled only on demand: parsing a DAG file should not pay for that.
+    Never raises for what is in the files: the result's `problems` says it. Converters and taxonomies are
+    checked to be there, and compiled or read only on demand: parsing a DAG file should not pay for that.
     """
     folder = (directory or default_directory()).resolve()
     problems: list[ConfigProblem] = []
@@ -106,20 +118,27 @@ def load_config(directory: Path | None = None, *, compile_converters: bool = Fal
     problems += found.problems
     if compile_converters:
         problems += _converter_problems(folder, imports)
+        problems += _taxonomy_problems(folder, found.projects)
     bad = {problem.file for problem in problems}
     return Config(
         directory=folder,
         organisations=tuple(found.organisations),
         projects=tuple(found.projects),
         exports=tuple(export for export in exports if export.source_file not in bad),
-        imports=tuple(
-            source
-            for source in imports
-            if source.source_file not in bad and f"converters/{source.converter}" not in bad
-        ),
+        imports=tuple(source for source in imports if bad.isdisjoint(_files_of(source, found.projects))),
         problems=tuple(problems),
         lake_or_none=lake,
     )
+
+
+def _files_of(source: ImportConfig, projects: Iterable[Project]) -> set[str]:
+    """Return the files that a source needs whole."""
+    taxonomies = {project.taxonomy for project in projects if project.id == source.project}
+    return {
+        source.source_file,
+        f"converters/{source.converter}",
+        *(f"{TAXONOMIES}/{name}" for name in taxonomies),
+    }
 
 
 def _read(path: Path, file: str, problems: list[ConfigProblem]) -> Document | None:
@@ -227,6 +246,13 @@ def _converter_problems(folder: Path, imports: Iterable[ImportConfig]) -> list[C
         except SluiceError as error:
             problems.append(ConfigProblem(f"converters/{name}", "", str(error)))
     return problems
+
+
+def _taxonomy_problems(folder: Path, projects: Iterable[Project]) -> list[ConfigProblem]:
+    """Read each taxonomy that a project names; a missing file is the cross-check's business."""
+    named = sorted({project.taxonomy for project in projects if project.taxonomy is not None})
+    there = [name for name in named if (folder / TAXONOMIES / name).is_file()]
+    return [problem for name in there for problem in read_taxonomy(folder, name)[1]]
 
 
 Identified = TypeVar("Identified", Organisation, Project, ExportConfig, ImportConfig)

@@ -17,6 +17,7 @@ from sluice.config.imports import ImportConfig
 from sluice.config.lake import LakeConfig, MaintenanceConfig
 from sluice.config.model import ConfigModel
 from sluice.config.projects import Organisation, Project
+from sluice.config.taxonomies import Taxonomy, Unplanned
 
 MODELS: dict[str, type[ConfigModel]] = {
     "organisations": Organisation,
@@ -25,6 +26,8 @@ MODELS: dict[str, type[ConfigModel]] = {
     "maintenance": MaintenanceConfig,
     "exports": ExportConfig,
     "imports": ImportConfig,
+    "taxonomies": Taxonomy,
+    "unplanned": Unplanned,
 }
 
 

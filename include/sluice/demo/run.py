@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.config import load_config
-from sluice.converter import Converter
 from sluice.demo.airflow_api import AirflowApi, Run
 from sluice.demo.flights import monthly_files
 from sluice.demo.proof import Proof, prove
@@ -74,13 +73,7 @@ def demonstrate(
     say(f"Uploaded {len(files)} gzip CSV files, {size:.1f} MB, to s3://{source.bucket}/{source.prefix}")
 
     began = time.monotonic()
-    access = EnvironmentAccess(stack.folders.config, environ=stack.environment, makes_ledger=True)
-    enable(
-        source,
-        access.store(source.connection, source.region),
-        access.ledger,
-        Converter.from_file(config.converter_path(source)),
-    )
+    enable(EnvironmentAccess(stack.folders.config, environ=stack.environment, makes_ledger=True), SOURCE)
     say(f"`sluice import enable {SOURCE}`: the converter {source.converter} makes events of their first rows")
     for dag_id in (IMPORT_DAG, EXPORT_DAG):
         api.wait_for_dag(dag_id)

@@ -113,7 +113,7 @@ def _convert_file(
 ) -> dict[str, Any]:
     began = time.monotonic()
     source = run.source
-    pipeline = pipeline_for(source, file.bucket, file.key, converter, run.ledger.now())
+    pipeline = pipeline_for(source, file.bucket, file.key, converter, run.ledger.now(), run.taxonomy)
     tally = Tally()
     writer = StagingWriter(run.lake.filesystem(), run_folder(source.id, run.run))
     progress = _Progress(run, file, holder, tally)
@@ -146,6 +146,7 @@ def _convert_file(
         "reasons": _commonest(tally.reasons),
         "ignored_fields": _commonest(tally.ignored_fields),
         "notes": _commonest(tally.notes),
+        "unplanned": _commonest(tally.unplanned),
     }
     took = time.monotonic() - began
     if not files.stage(

@@ -13,15 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
 from sluice.converter import Converter
 from sluice.errors import SluiceError
 from sluice.imports.converters import recall, remember
 from sluice.imports.objects import ListedObject, describe
-from sluice.imports.preview import Keys, file_samples, look_at_keys, matches
-from sluice.imports.session import ImportRun
-from sluice.ledger import Ledger
+from sluice.imports.preview import Keys, Sample, file_samples, look_at_keys, matches
+from sluice.imports.session import Access, ImportRun
+from sluice.imports.taxonomy import taxonomy_of
 from sluice.ledger.registry import passed_test, record_passed
 
 log = logging.getLogger(__name__)
@@ -88,15 +87,17 @@ class Trial:
                 )
 
 
-def enable(
-    source: ImportConfig, store: S3Store, ledger: Ledger, converter: Converter, keys: Sequence[str] = ()
-) -> Trial:
-    """Test a converter on the first files of its source, or on those named, and remember that it passed.
+def enable(access: Access, source_id: str, keys: Sequence[str] = ()) -> Trial:
+    """Test a source's converter on its first files, or on those named, and remember that it passed.
 
     Raises NotEnabled, with what failed, if no row becomes an event; ImportAccessError if the bucket cannot be
-    read. Nothing is imported.
+    read. Nothing is imported, and the lake need not be there.
     """
+    source = access.config.source(source_id)
+    store = access.store(source.connection, source.region)
     client = store.client()
+    converter = Converter.from_file(access.config.converter_path(source))
+    taxonomy = taxonomy_of(access.config, source)
     if keys:
         items = [_chosen(source, describe(client, source.bucket, key), converter) for key in keys]
     else:
@@ -104,7 +105,11 @@ def enable(
         if not found.first_matching:
             raise NotEnabled(_nothing_matches(source, found, converter))
         items = found.first_matching[:MAX_FILES]
-    trial = Trial(source, converter, [_try(source, store, converter, item) for item in items])
+    trial = Trial(
+        source,
+        converter,
+        [_try(item.key, file_samples(source, client, converter, taxonomy, item)) for item in items],
+    )
     if not trial.passed:
         raise NotEnabled(
             f"The source {source.id} is not enabled, because no row became an event. Mend the converter"
@@ -112,7 +117,7 @@ def enable(
             + "\n".join(trial.lines())
         )
     record_passed(
-        ledger, source.id, source.as_json(), source.hash,
+        access.ledger, source.id, source.as_json(), source.hash,
         converter_hash=converter.hash, keys=[file.key for file in trial.files if file.events],
     )  # fmt: skip
     return trial
@@ -156,9 +161,9 @@ def converter_in_force(run: ImportRun) -> Converter:
     return tested
 
 
-def _try(source: ImportConfig, store: S3Store, converter: Converter, item: ListedObject) -> FileTrial:
-    result = FileTrial(item.key)
-    for sample in islice(file_samples(source, store.client(), converter, item), MAX_ROWS):
+def _try(key: str, samples: Iterator[Sample]) -> FileTrial:
+    result = FileTrial(key)
+    for sample in islice(samples, MAX_ROWS):
         if sample.row is None:
             result.fault = sample.fault
         elif sample.fault is not None:

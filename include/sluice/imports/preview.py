@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from sluice.access.storage import S3Store
@@ -18,6 +18,7 @@ from sluice.imports.readers import reader_for
 from sluice.imports.records import BadRow, FileReader
 from sluice.imports.replay import ReplayPipeline
 from sluice.imports.rows import RowPipeline
+from sluice.imports.taxonomy import TaxonomyCheck
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -80,21 +81,28 @@ def look_at_keys(source: ImportConfig, store: S3Store, converter: Converter) -> 
 
 
 def sample_rows(
-    source: ImportConfig, store: S3Store, converter: Converter, items: list[ListedObject]
+    source: ImportConfig,
+    store: S3Store,
+    converter: Converter,
+    taxonomy: TaxonomyCheck | None,
+    items: list[ListedObject],
 ) -> Iterator[Sample]:
     """Yield the first rows of the files beside their events, by the very steps of an import."""
     client = store.client()
-    return islice(
-        (sample for item in items for sample in file_samples(source, client, converter, item)), MAX_ROWS
-    )
+    samples = (file_samples(source, client, converter, taxonomy, item) for item in items)
+    return islice(chain.from_iterable(samples), MAX_ROWS)
 
 
 def file_samples(
-    source: ImportConfig, client: S3Client, converter: Converter, item: ListedObject
+    source: ImportConfig,
+    client: S3Client,
+    converter: Converter,
+    taxonomy: TaxonomyCheck | None,
+    item: ListedObject,
 ) -> Iterator[Sample]:
     """Stream the rows of one file beside their events; a file that cannot be read on ends with its fault."""
     content = SourceObject(client, source.bucket, item.key, item.etag, item.size)
-    pipeline = pipeline_for(source, source.bucket, item.key, converter, datetime.now(UTC))
+    pipeline = pipeline_for(source, source.bucket, item.key, converter, datetime.now(UTC), taxonomy)
     try:
         reader = reader_for(content, converter)
         if isinstance(pipeline, ReplayPipeline):

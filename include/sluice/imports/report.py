@@ -77,3 +77,4 @@ def _remarks(file: SourceFile) -> Iterator[tuple[str, dict[str, int]]]:
         yield "rejected", report.get("reasons", {})
     yield "field left out", report.get("ignored_fields", {})
     yield "note", report.get("notes", {})
+    yield "warning", report.get("unplanned", {})

@@ -15,6 +15,7 @@ from sluice.imports.events import Cells, EventBuilder
 from sluice.imports.identity import RowNames
 from sluice.imports.records import BadRow, Piece, Record, RowReader
 from sluice.imports.tally import Tally
+from sluice.imports.taxonomy import TaxonomyCheck
 from sluice.imports.times import EventTimes
 from sluice.imports.values import printable
 
@@ -25,12 +26,19 @@ class RowPipeline:
     It can be pickled, and knows nothing of the pieces before: any process may take any piece of the file.
     """
 
-    def __init__(self, converter: Converter, names: RowNames, times: EventTimes) -> None:
+    def __init__(
+        self,
+        converter: Converter,
+        names: RowNames,
+        times: EventTimes,
+        taxonomy: TaxonomyCheck | None = None,
+    ) -> None:
         self.tally = Tally()
         self.builder = EventBuilder(names, times)
         self._converter = converter
         self._names = names
         self._times = times
+        self._taxonomy = taxonomy
         # Generated fields show only where the converter asks for them by name, never over a field of the
         # source (decisions I-3): a converter that takes all other columns must not find them there.
         self._generated = [name for name in ("insert_id", "_offset") if name in converter.usage.fields]
@@ -67,10 +75,16 @@ class RowPipeline:
                 yield cells
 
     def convert(self, row: int, record: Record) -> dict[str, Any] | None:
-        """Return a row's event as the converter gives it, None if it is ignored. Raises RowError."""
+        """Return a row's event as the converter gives it, None if it is ignored.
+
+        Raises RowError for a row that cannot be converted, or that the project's taxonomy rejects.
+        """
         for name in self._generated:
             record.setdefault(name, self._names.insert_id(row) if name == "insert_id" else None)
-        return self._converter.convert(record, clock_ms=self._clock_ms)
+        event = self._converter.convert(record, clock_ms=self._clock_ms)
+        if event is not None and self._taxonomy is not None:
+            self._taxonomy.check(event, self.tally.unplanned)
+        return event
 
     def _reject(self, row: int, field: str | None, reason: str, reader: RowReader) -> Reject:
         self.tally.reject(field, reason)

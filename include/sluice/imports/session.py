@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sluice.access.storage import S3Store
 from sluice.config import Config, ImportConfig
+from sluice.imports.taxonomy import TaxonomyCheck, taxonomy_of
 from sluice.lake import Lake
 from sluice.ledger import Ledger
 
@@ -35,7 +36,8 @@ class Access(Protocol):
 class ImportRun:
     """A run of an import source; `run` names it, the same in every try of its steps.
 
-    `store` opens the source's bucket, `converter_path` is the converter that newly found files get.
+    `store` opens the source's bucket, `converter_path` is the converter that newly found files get,
+    `taxonomy` the plan that their events are checked against.
     """
 
     source: ImportConfig
@@ -44,6 +46,7 @@ class ImportRun:
     lake: Lake
     ledger: Ledger
     converter_path: Path
+    taxonomy: TaxonomyCheck | None = None
 
     @classmethod
     def open(cls, access: Access, source_id: str, run: str) -> ImportRun:
@@ -56,4 +59,5 @@ class ImportRun:
             lake=access.lake,
             ledger=access.ledger,
             converter_path=access.config.converter_path(source),
+            taxonomy=taxonomy_of(access.config, source),
         )

@@ -28,6 +28,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     ignored_fields: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    unplanned: Counter[str] = field(default_factory=Counter)
     hours: set[int] = field(default_factory=set)
 
     @property
@@ -56,6 +57,7 @@ class Tally:
             (self.reasons, other.reasons),
             (self.ignored_fields, other.ignored_fields),
             (self.notes, other.notes),
+            (self.unplanned, other.unplanned),
         ):
             for name, count in others.items():
                 mine[_bounded(mine, name)] += count
