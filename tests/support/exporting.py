@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ from sluice.exports.hour import Exporter, HourOutcome, Run
 from sluice.lake import Lake, LoadRequest, load
 from sluice.ledger import Ledger, exported
 from sluice.ledger.exported import HourId
-from sluice.ledger.tables import exported_hours
+from sluice.ledger.tables import exported_files, exported_hours
 
 PROJECT = 187520
 HOUR = datetime(2013, 1, 2, 12, tzinfo=UTC)
@@ -124,6 +125,15 @@ class Destination:
 
     def id(self, hour: datetime = HOUR, project: int = PROJECT) -> HourId:
         return HourId(self.config.id, project, hour)
+
+    def record_file(self, key: str, body: bytes, etag: str) -> None:
+        """Let the ledger say that this is what was published."""
+        with self.ledger.begin() as connection:
+            connection.execute(
+                update(exported_files)
+                .where(exported_files.c.destination == self.config.id, exported_files.c.key == key)
+                .values(sha256=hashlib.sha256(body).hexdigest(), bytes=len(body), etag=etag)
+            )
 
     def object_keys(self) -> list[str]:
         return sorted(self.listing())

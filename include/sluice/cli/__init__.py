@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "converter": ("sluice.cli.converter", "converter", "Check, preview, test and explain converters."),
     "import": ("sluice.cli.imports", "imports", "Enable sources, show what imports did, mend what failed."),
     "export": ("sluice.cli.exports", "exports", "Show what exports did and what is still to do."),
+    "verify": ("sluice.cli.verify", "verify", "Compare a destination's objects with the lake."),
     "demo": ("sluice.cli.demo", "demo", "Run the main job on real data, with the Airflow UI."),
 }
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import HTTPClientError, IncompleteReadError
+from urllib3.exceptions import HTTPError
+
 from sluice.exports.access_errors import explained
-from sluice.exports.errors import Refused
+from sluice.exports.errors import BucketUnavailable, Refused
 from sluice.exports.keys import HourObject, listing_prefixes, parse_key
 
 if TYPE_CHECKING:
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 # Not Content-Encoding: a client that unpacks by itself would hand out lines under the name of a gzip file.
 DATA_TYPE = "application/gzip"
 MARKER_TYPE = "application/octet-stream"
+_READ_BYTES = 1 << 20
+# How often in a row reading may break without a byte of progress.
+_BREAKS = 5
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,30 @@ class Bucket:
         except Refused:
             return None
         return ObjectHead(answer["ETag"], answer["Metadata"])
+
+    def read(self, key: str, etag: str) -> Iterator[bytes]:
+        """Stream the object with this ETag, and go on where it was when the connection breaks.
+
+        Raises Refused if it is gone or was overwritten.
+        """
+        position = breaks = 0
+        while True:
+            with self._explained("head"):
+                # Not a range from 0: stores refuse it for an empty object.
+                range_from: Any = {"Range": f"bytes={position}-"} if position else {}
+                answer = self._client.get_object(Bucket=self.name, Key=key, IfMatch=etag, **range_from)
+                try:
+                    for block in answer["Body"].iter_chunks(_READ_BYTES):
+                        position, breaks = position + len(block), 0
+                        yield block
+                    return
+                except (HTTPClientError, IncompleteReadError, HTTPError) as error:
+                    breaks += 1
+                    if breaks > _BREAKS:
+                        raise BucketUnavailable(
+                            f"Reading {key} from the bucket {self.name} broke {breaks} times at byte"
+                            f" {position:,}: {error}. Check the network; the task is retried."
+                        ) from error
 
     def create_upload(self, key: str, metadata: dict[str, str], content_type: str = DATA_TYPE) -> str:
         """Open a multipart upload and return its id."""
