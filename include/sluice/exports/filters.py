@@ -146,6 +146,10 @@ class FilterEngine:
 
     def keep(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the batch's events that the filter lets through, in their order."""
+        return batch.filter(self.mask(batch))
+
+    def mask(self, batch: pa.RecordBatch) -> pa.BooleanArray:
+        """Say of each of the batch's events whether the filter lets it through."""
         self._connection.register("batch", batch.select(self._columns))
         try:
             mask = self._connection.execute(self._query, self._parameters).to_arrow_table()
@@ -155,4 +159,4 @@ class FilterEngine:
             ) from error
         finally:
             self._connection.unregister("batch")
-        return batch.filter(mask.column("lets_through").combine_chunks())
+        return mask.column("lets_through").combine_chunks()

@@ -17,6 +17,7 @@ from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket
 from sluice.exports.errors import ForeignHour, Refused
 from sluice.exports.form import config_hash, filter_hash, layout_of
+from sluice.exports.hour_lines import HourLines
 from sluice.exports.keys import whole_hour
 from sluice.exports.plan import HOUR, HourState, HourView, RunKind, Wanted, catch_up, hour_state, look, writes
 from sluice.exports.publishing import publish
@@ -87,7 +88,7 @@ class Exporter:
         self._bucket = bucket
         self._run = run
         self._lease = lease_seconds
-        self._stager = Stager(config, bucket, lake, run.id)
+        self._stager = Stager(config, bucket, HourLines(config, lake), run.id)
         self._layout = layout_of(config)
         self._keeper = _Keeper(ledger, lease_seconds)
 

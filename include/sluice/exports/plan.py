@@ -27,6 +27,13 @@ class HourState(StrEnum):
     RESHAPED = "reshaped"  # the same content, but filter or form are configured otherwise since
     BROKEN = "broken"  # objects without a marker, or not those recorded
     FOREIGN = "foreign"  # a marker that this destination's ledger does not know
+    # What only the plan of a range says, of hours that it leaves alone:
+    NOT_CLOSED = "not closed"  # not over yet
+    OUTSIDE = "outside the lake"  # no events, before the lake's first or after its last
+
+
+# The hours that no backfill touches.
+SETTLED = frozenset({HourState.UNCHANGED, HourState.NOT_CLOSED, HourState.OUTSIDE})
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,31 @@ class Wanted:
 def look(bucket: Bucket, project: int, hour: datetime) -> HourView:
     """List an hour's objects and read its markers' metadata."""
     found = tuple(item for item in bucket.objects(project, [hour.date()]) if item.names.hour == hour)
-    heads = {item.key: bucket.head(item.key) for item in found if item.names.kind == "marker"}
-    return HourView(found, {key: head for key, head in heads.items() if head is not None})
+    return with_markers(bucket, found)
+
+
+def with_markers(bucket: Bucket, objects: tuple[StoredObject, ...]) -> HourView:
+    """Read the metadata of the markers among an hour's objects."""
+    heads = {item.key: bucket.head(item.key) for item in objects if item.names.kind == "marker"}
+    return HourView(objects, {key: head for key, head in heads.items() if head is not None})
+
+
+def as_listed(record: HourRecord | None, objects: Iterable[StoredObject]) -> HourView | None:
+    """See an hour as its listing shows it, or return None if that does not settle whose its markers are.
+
+    A marker with the recorded ETag is taken for the recorded one. All empty markers have the same; but data
+    objects that have their recorded ETags and sizes are the recorded ones, whoever's marker vouches for them.
+    Only where a publication was cut short may the metadata say more.
+    """
+    found = tuple(objects)
+    markers = [item for item in found if item.names.kind == "marker"]
+    if markers and record is not None and record.staged is not None:
+        return None
+    heads = {}
+    for item in markers:
+        ours = record is not None and record.manifest_hash and item.etag == record.marker_etag
+        heads[item.key] = ObjectHead(item.etag, {MANIFEST: record.manifest_hash} if ours else {})  # type: ignore[union-attr,dict-item]
+    return HourView(found, heads)
 
 
 def hour_state(
@@ -93,7 +123,7 @@ def writes(state: HourState, kind: RunKind, *, reexport_changed: bool) -> bool:
         return state in (HourState.MISSING, HourState.BROKEN) or (
             state == HourState.CHANGED and reexport_changed
         )
-    return state != HourState.UNCHANGED
+    return state not in SETTLED
 
 
 def catch_up(

@@ -33,21 +33,28 @@ def publish(
     """Publish a staged hour under a claim; called again after a crash, it goes on where it was.
 
     `recorded` says that the ledger has the staging; if not, no earlier try can have begun to publish it, and
-    it is recorded on the way. Raises HourHeld if another writer has the hour, or if something of it was changed by others: then the
-    staging is given up, and the ledger does not say that the hour is published.
+    it is recorded on the way. Raises HourHeld if another writer has the hour, or if something of it was
+    changed by others: then the staging is given up, and the ledger does not say that the hour is published.
     """
     _Publication(bucket, ledger, claim, staged, lease_seconds, recorded).run()
 
 
 class _Publication:
     def __init__(
-        self, bucket: Bucket, ledger: Ledger, claim: Claim, staged: StagedHour, lease_seconds: float
+        self,
+        bucket: Bucket,
+        ledger: Ledger,
+        claim: Claim,
+        staged: StagedHour,
+        lease_seconds: float,
+        recorded: bool,
     ) -> None:
         self._bucket = bucket
         self._ledger = ledger
         self._claim = claim
         self._staged = staged
         self._lease = lease_seconds
+        self._recorded = recorded
         self._started = time.monotonic()
         # Something was taken off since the claim was last seen to hold: it may have been another writer's.
         self._suspect = False
@@ -77,9 +84,7 @@ class _Publication:
                 return self._find_files(), done
             exported.begin_publication(self._ledger, self._claim)
         else:
-            exported.begin_staged_publication(
-                self._ledger, self._claim, self._staged.to_json(), self._lease
-            )
+            exported.begin_staged_publication(self._ledger, self._claim, self._staged.to_json(), self._lease)
             self._checked = True
         for key, staging in self._staged.markers.items():
             self._check()

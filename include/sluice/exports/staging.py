@@ -6,23 +6,20 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from urllib.parse import quote
 
-import pyarrow as pa
 from botocore.exceptions import ClientError
 from sqlalchemy import and_, select
 
 from sluice.config import ExportConfig
 from sluice.errors import SluiceError
-from sluice.exports.ahead import ahead
 from sluice.exports.bucket import MARKER_TYPE, Bucket
 from sluice.exports.errors import BucketUnavailable, ContentMismatch, Refused
-from sluice.exports.filters import EventFilter
 from sluice.exports.form import config_hash, filter_hash, layout_of
-from sluice.exports.lines import LineEncoder, Lines
+from sluice.exports.hour_lines import HourLines
 from sluice.exports.plan import HourView
 from sluice.exports.sink import UploadSink
 from sluice.exports.staged import (
@@ -38,7 +35,7 @@ from sluice.exports.staged import (
     manifest_of,
 )
 from sluice.exports.writer import HourWriter
-from sluice.lake import Fingerprint, Lake, read_hour
+from sluice.lake import Fingerprint
 from sluice.ledger import Ledger
 from sluice.ledger.tables import hours, lake_versions
 
@@ -46,9 +43,6 @@ log = logging.getLogger(__name__)
 
 # Parts that travel at once; more do not help one stream of parts that are made one after the other.
 _UPLOADERS = 2
-# Rows read at once: enough that Arrow's work outweighs the calls, little enough that a few batches on their
-# way through the pipeline are some tens of megabytes.
-_BATCH_ROWS = 10_000
 # How often, in seconds, a long hour says how far it is.
 _PROGRESS = 10.0
 # Answers by which a store may refuse a part without bytes; AWS takes it.
@@ -75,13 +69,31 @@ def content_of(ledger: Ledger, project: int, hour: datetime) -> Content:
     return Content(fingerprint, int(row.version))
 
 
+def contents_of(
+    ledger: Ledger, project: int, first: datetime, last: datetime
+) -> tuple[dict[datetime, Fingerprint], int]:
+    """Return what the hours from `first` to `last` hold, those without rows left out, and at which version.
+
+    All of it comes from one statement, as in content_of.
+    """
+    statement = select(lake_versions.c.version, hours.c.hour, hours.c.rows, hours.c.digest).select_from(
+        lake_versions.outerjoin(
+            hours, and_(hours.c.project == project, hours.c.hour >= first, hours.c.hour <= last)
+        )
+    )
+    with ledger.begin() as connection:
+        rows = connection.execute(statement).all()
+    contents = {row.hour: Fingerprint(row.rows, row.digest) for row in rows if row.hour is not None}
+    return contents, int(rows[0].version)
+
+
 class Stager:
     """Writes the hours of one destination as uncompleted uploads that name one run."""
 
-    def __init__(self, config: ExportConfig, bucket: Bucket, lake: Lake, run: str) -> None:
+    def __init__(self, config: ExportConfig, bucket: Bucket, lines: HourLines, run: str) -> None:
         self._config = config
         self._bucket = bucket
-        self._lake = lake
+        self._lines = lines
         self._run = run
         self._layout = layout_of(config)
 
@@ -156,7 +168,7 @@ class Stager:
             progress = _Progress(project, hour, content.fingerprint.rows)
             # How many events of the hour the filter keeps back.
             kept_back: list[int] = []
-            with contextlib.closing(self._lines(project, hour, content, kept_back)) as encoded:
+            with contextlib.closing(self._lines.lines(project, hour, content, kept_back)) as encoded:
                 for lines, times in encoded:
                     alive()
                     writer.write(lines, times)
@@ -176,31 +188,6 @@ class Stager:
             )
             for sink, fact in zip(sinks, facts, strict=True)
         )
-
-    def _lines(
-        self, project: int, hour: datetime, content: Content, kept_back: list[int]
-    ) -> Generator[tuple[Lines, pa.Array], None, None]:
-        """Read, filter and encode in a thread, ahead of the compressor; count what the filter keeps back."""
-        encoder = LineEncoder(self._config.dialect)
-        chosen = EventFilter(self._config.filter) if self._config.filter else None
-        columns = [*encoder.columns, "server_upload_time", *(chosen.columns if chosen else ())]
-
-        def encoded() -> Iterator[tuple[Lines, pa.Array]]:
-            if not content.fingerprint.rows:
-                return
-            hour_rows = read_hour(
-                self._lake, project, hour, content.version, tuple(dict.fromkeys(columns)), _BATCH_ROWS
-            )
-            with chosen.open() if chosen else contextlib.nullcontext() as engine:
-                for batch in hour_rows:
-                    kept = engine.keep(batch) if engine else batch
-                    kept_back.append(len(batch) - len(kept))
-                    times, row = kept.column("server_upload_time"), 0
-                    for lines in encoder.encode(kept):
-                        yield lines, times.slice(row, len(lines))
-                        row += len(lines)
-
-        return ahead(encoded())
 
     def _marker(
         self,

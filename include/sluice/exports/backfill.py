@@ -1,0 +1,287 @@
+"""Plans a backfill: what each hour of a range is, what of it is to be exported, and what that will take.
+
+Nothing is written and no event is read: the ledger and listings of the bucket, a month at a time, say it all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import func, select
+
+from sluice.config import ExportConfig
+from sluice.exports.bucket import Bucket, StoredObject
+from sluice.exports.errors import WindowError
+from sluice.exports.form import config_hash, filter_hash, layout_of
+from sluice.exports.history import Experience, experience
+from sluice.exports.plan import HOUR, SETTLED, HourState, Wanted, as_listed, hour_state, look
+from sluice.exports.ranges import HourRange, joined
+from sluice.exports.staging import contents_of
+from sluice.lake import Fingerprint, Lake, close_until, closed_until
+from sluice.lake.projection import catch_up
+from sluice.ledger import Ledger, exported
+from sluice.ledger.exported import HourRecord
+from sluice.ledger.registry import recorded_destinations
+from sluice.ledger.tables import hours as hour_table
+
+
+@dataclass(frozen=True, slots=True)
+class HourPlan:
+    """What one hour is: `events` in the lake now, `exported` when it was published (None if it never was)."""
+
+    project: int
+    hour: datetime
+    state: HourState
+    events: int
+    exported: int | None = None
+    # Published after the moment from which a forced backfill counts.
+    forced: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether the backfill exports the hour."""
+        return self.forced or self.state not in SETTLED
+
+    @property
+    def what(self) -> str:
+        """The state in words; a changed hour has more or fewer events, or others."""
+        if self.state is not HourState.CHANGED or self.exported is None:
+            return str(self.state.value)
+        if self.events == self.exported:
+            return "changed (other events)"
+        return "changed (more events)" if self.events > self.exported else "changed (fewer events)"
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """Hours of a project without a break that are the same, as a row of the plan's table."""
+
+    project: int
+    hours: HourRange
+    what: str
+    count: int
+    events: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line as JSON types."""
+        return {
+            "project": self.project,
+            "first": f"{self.hours.first:%Y-%m-%dT%H}",
+            "last": f"{self.hours.last:%Y-%m-%dT%H}",
+            "what": self.what,
+            "hours": self.count,
+            "events": self.events,
+        }
+
+
+@dataclass(frozen=True)
+class BackfillPlan:
+    """The plan of a range: each hour of each project, the sentences that go with it, and what it takes."""
+
+    destination: str
+    range: HourRange
+    hours: tuple[HourPlan, ...]
+    notes: tuple[str, ...]
+    experience: Experience
+    partition_bytes: int
+
+    @property
+    def todo(self) -> tuple[HourPlan, ...]:
+        """The hours that the backfill exports."""
+        return tuple(hour for hour in self.hours if hour.writes)
+
+    @property
+    def lines(self) -> Iterator[PlanLine]:
+        """The hours as a table, those without a break that are the same in one row."""
+        for (project, what), group in groupby(self.hours, lambda hour: (hour.project, _words(hour))):
+            same = list(group)
+            for span in joined(hour.hour for hour in same):
+                of_span = [hour for hour in same if span.first <= hour.hour <= span.last]
+                yield PlanLine(project, span, what, len(of_span), sum(hour.events for hour in of_span))
+
+    def totals(self) -> dict[str, Any]:
+        """Return the sums: hours by state, and what is to be exported with its estimates.
+
+        `bytes` are compressed, `seconds` those of one hour after the other; both rest on the ledger's
+        history of this destination if it has one.
+        """
+        todo = self.todo
+        events = sum(hour.events for hour in todo)
+        states = Counter(hour.what for hour in self.hours)
+        return {
+            "destination": self.destination,
+            "first": f"{self.range.first:%Y-%m-%dT%H}",
+            "last": f"{self.range.last:%Y-%m-%dT%H}",
+            "states": dict(sorted(states.items())),
+            "hours": len(todo),
+            "events": events,
+            "bytes": self.experience.bytes(events),
+            "requests": sum(self._requests(hour) for hour in todo),
+            "seconds": round(self.experience.seconds(len(todo), events), 1),
+            "measured_hours": self.experience.hours,
+            "notes": list(self.notes),
+        }
+
+    def _requests(self, hour: HourPlan) -> int:
+        """Return about how many requests an hour takes: each object is opened, sent and completed."""
+        objects = self.experience.files(hour.events, self.partition_bytes) + 1
+        # An old marker is looked at twice and deleted; other leftovers are not counted.
+        return 3 * objects + (0 if hour.state is HourState.MISSING else 3)
+
+
+def _words(hour: HourPlan) -> str:
+    return f"{hour.what}, forced" if hour.forced and hour.state in SETTLED else hour.what
+
+
+class BackfillPlanner:
+    """Plans backfills of one destination. Raises ExportAccessError if the bucket cannot be listed."""
+
+    def __init__(self, config: ExportConfig, *, lake: Lake, ledger: Ledger, bucket: Bucket) -> None:
+        self._config = config
+        self._lake = lake
+        self._ledger = ledger
+        self._bucket = bucket
+        self._layout = layout_of(config)
+        self._filter_hash = filter_hash(config)
+        self._config_hash = config_hash(config)
+
+    def plan(
+        self, hours: HourRange, *, forced_before: datetime | None = None, close: bool = False
+    ) -> BackfillPlan:
+        """Plan a range of hours, both ends inclusive.
+
+        `close` first closes it in the lake, once for all its hours; otherwise nothing is written anywhere.
+        With `forced_before`, hours that were published before that moment are exported again.
+
+        Raises WindowError if the whole range lies in the future.
+        """
+        over_until, notes = self._over_until(hours)
+        if close:
+            for project in self._config.projects:
+                close_until(self._lake, self._ledger, project, over_until, self._config.close_wait)
+        else:
+            catch_up(self._lake, self._ledger, self._lake.events())
+        plans: list[HourPlan] = []
+        for project in self._config.projects:
+            notes += self._project_notes(project, hours, over_until)
+            plans += self.hour_plans(project, hours, over_until, forced_before)
+        return BackfillPlan(
+            destination=self._config.id,
+            range=hours,
+            hours=tuple(plans),
+            notes=tuple(notes),
+            experience=experience(self._ledger, self._config.id),
+            partition_bytes=self._config.partition_bytes,
+        )
+
+    def hour_plans(
+        self,
+        project: int,
+        hours: HourRange,
+        over_until: datetime,
+        forced_before: datetime | None = None,
+    ) -> Iterator[HourPlan]:
+        """Yield what each hour is, oldest first; hours that end after `over_until` are not closed."""
+        bounds = self._bounds(project)
+        recorded = recorded_destinations(self._ledger).get(self._config.id)
+        start = recorded.start if recorded else None
+        for _, month in groupby(hours, lambda hour: (hour.year, hour.month)):
+            of_month = list(month)
+            first, last = of_month[0], of_month[-1]
+            contents, _ = contents_of(self._ledger, project, first, last)
+            records = exported.records(self._ledger, self._config.id, project, first, last)
+            files = exported.published_files_between(self._ledger, self._config.id, project, first, last)
+            listed: dict[datetime, list[StoredObject]] = {}
+            for item in self._bucket.objects(project, {hour.date() for hour in of_month}):
+                listed.setdefault(item.names.hour, []).append(item)
+            for hour in of_month:
+                content, record = contents.get(hour, Fingerprint()), records.get(hour)
+                known = record.content_rows if record is not None else None
+                if hour + HOUR > over_until:
+                    yield HourPlan(project, hour, HourState.NOT_CLOSED, content.rows, known)
+                    continue
+                if not content.rows and known is None and _outside(hour, bounds, start):
+                    yield HourPlan(project, hour, HourState.OUTSIDE, 0)
+                    continue
+                view = as_listed(record, listed.get(hour, ())) or look(self._bucket, project, hour)
+                state = hour_state(record, files.get(hour, ()), view, self.wanted(project, hour, content))
+                forced = forced_before is not None and _published_before(record, forced_before)
+                yield HourPlan(project, hour, state, content.rows, known, forced)
+
+    def wanted(self, project: int, hour: datetime, content: Fingerprint) -> Wanted:
+        """Return what an hour with this content should be at the destination."""
+        return Wanted(
+            content=content,
+            filter_hash=self._filter_hash,
+            config_hash=self._config_hash,
+            marker_key=self._layout.marker_key(project, hour) if self._config.marker else None,
+        )
+
+    def _over_until(self, hours: HourRange) -> tuple[datetime, list[str]]:
+        """Return the end of the range's last hour that is over, and what is to be said of later ones."""
+        now = self._ledger.now()
+        end = hours.last + HOUR
+        current = now.replace(minute=0, second=0, microsecond=0)
+        if hours.first + HOUR > now:
+            raise WindowError(
+                f"The range {hours} lies in the future: the ledger's clock says {now:%Y-%m-%d %H:%M:%S} UTC,"
+                f" so the last hour that can be exported is {current - HOUR:%Y-%m-%dT%H}."
+            )
+        if end <= now:
+            return end, []
+        later = (end - current) // HOUR
+        return current, [
+            f"{later:,} hours from {current:%Y-%m-%d %H}:00 UTC on are not over and left out; the schedule"
+            " exports them when they are."
+        ]
+
+    def _project_notes(self, project: int, hours: HourRange, over_until: datetime) -> list[str]:
+        notes = []
+        closed = closed_until(self._ledger, project)
+        open_from = max(closed, hours.first) if closed else hours.first
+        if open_from < over_until:
+            count = (over_until - open_from) // HOUR
+            notes.append(
+                f"{count:,} hours of project {project} are over and not closed yet: the backfill closes them"
+                " first, and loads that are under way go into the open hour."
+            )
+        bounds = self._bounds(project)
+        if bounds is None:
+            notes.append(f"The lake has no events of project {project}.")
+        elif hours.first < bounds.first:
+            before = (min(bounds.first, hours.last + HOUR) - hours.first) // HOUR
+            notes.append(
+                f"The lake's first event of project {project} is of {bounds.first:%Y-%m-%d %H}:00 UTC:"
+                f" {before:,} hours before it have nothing to export."
+            )
+        return notes
+
+    def _bounds(self, project: int) -> HourRange | None:
+        """Return the first and the last hour that have events."""
+        columns = hour_table.c
+        with self._ledger.begin() as connection:
+            first, last = connection.execute(
+                select(func.min(columns.hour), func.max(columns.hour)).where(
+                    columns.project == project, columns.rows > 0
+                )
+            ).one()
+        return HourRange(first, last) if first is not None else None
+
+
+def _outside(hour: datetime, bounds: HourRange | None, start: datetime | None) -> bool:
+    """Whether the lake has nothing to say about an hour: what lies there may be another system's history.
+
+    Within the time of the destination's schedule an hour without events is exported as such.
+    """
+    if start is not None and hour >= start:
+        return False
+    return bounds is None or not bounds.first <= hour <= bounds.last
+
+
+def _published_before(record: HourRecord | None, moment: datetime) -> bool:
+    return record is not None and record.published_at is not None and record.published_at < moment
