@@ -40,17 +40,27 @@ class ExportedHour:
     files: int = 0
     bytes: int = 0
     marker: bool = False
+    # Lines of the hour after the replay of its files into an empty lake and the export of that one.
+    again: int = 0
     problems: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Proof:
-    """The hours as exported, what was expected of each, and everything that does not hold."""
+    """The hours as exported, what was expected of each, and which uuids occur more than once."""
 
     hours: list[ExportedHour]
     expected: dict[datetime, int]
-    problems: list[str]
+    doubled: list[str]
     sample: str | None
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is wrong, each as one sentence."""
+        return [
+            *(f"{hour.hour:%Y-%m-%d %H}h {problem}" for hour in self.hours for problem in hour.problems),
+            *self.doubled,
+        ]
 
     @property
     def holds(self) -> bool:
@@ -80,9 +90,32 @@ def prove(client: S3Client, bucket: str, project: int, first: datetime, last: da
             sample = sample or lines[0]
         if exported.lines != expected[hour]:
             exported.problems.append(f"has {exported.lines} lines, the raw file {expected[hour]} flights")
-    problems = [f"{hour.hour:%Y-%m-%d %H}h {problem}" for hour in hours for problem in hour.problems]
-    problems += [f"uuid {uuid} occurs {count} times" for uuid, count in uuids.items() if count > 1]
-    return Proof(hours, expected, problems, sample)
+    doubled = [f"uuid {uuid} occurs {count} times" for uuid, count in uuids.items() if count > 1]
+    return Proof(hours, expected, doubled, sample)
+
+
+def prove_again(client: S3Client, bucket: str, again: str, project: int, hours: list[ExportedHour]) -> None:
+    """Compare the hours with what their replay exported, object by object and line by line, key order apart.
+
+    What differs becomes a problem of its hour.
+    """
+    first, second = (_listing(client, name, f"{project}/") for name in (bucket, again))
+    for hour in hours:
+        stem = f"{project}/{project}_{hour.hour:%Y-%m-%d}_{hour.hour.hour}"
+        here, there = (
+            {key for key in sizes if key.startswith((f"{stem}#", f"{stem}_"))} for sizes in (first, second)
+        )
+        hour.problems += [f"has {key} only before or only after its replay" for key in sorted(here ^ there)]
+        for key in sorted(key for key in here & there if key.endswith(".gz")):
+            lines, replayed = _lines(client, bucket, key), _lines(client, again, key)
+            hour.again += len(replayed)
+            if lines != replayed:
+                hour.problems.append(f"has other lines in {key} after its replay")
+
+
+def _lines(client: S3Client, bucket: str, key: str) -> list[object]:
+    body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return [json.loads(line) for line in gzip.decompress(body).splitlines()]
 
 
 def _listing(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
