@@ -27,7 +27,7 @@ def _inbox(source: ImportConfig) -> Asset:
     """Return the asset that stands for the source's queue, watched by the triggerer.
 
     The trigger is a bell, no more (ADR 11): it takes one message at a time and deletes none, so that the run
-    finds everything in the queue, and what no run has dealt with rings again after a minute.
+    finds everything in the queue, and what no run has dealt with rings again after half a minute.
     """
     # Only where it is needed: the provider costs a quarter of a second in each parse.
     from airflow.providers.common.messaging.triggers.msg_queue import MessageQueueTrigger
@@ -41,7 +41,7 @@ def _inbox(source: ImportConfig) -> Asset:
         # The longest wait that SQS offers: a message arrives at once, an idle queue costs 4,000 calls a day.
         wait_time_seconds=20,
         waiter_delay=1,
-        visibility_timeout=60,
+        visibility_timeout=30,
         delete_message_on_reception=False,
     )
     return Asset(name=f"{source.dag_id}__inbox", watchers=[AssetWatcher(name="queue", trigger=trigger)])

@@ -18,6 +18,7 @@ def demo(check: bool, port: int) -> None:
     from rich.console import Console
 
     from sluice.config import load_config
+    from sluice.demo.notified import write_config
     from sluice.demo.report import print_report
     from sluice.demo.run import DESTINATION, demonstrate
     from sluice.local.stack import DEFAULT_DATA_DIR, LocalStack
@@ -28,7 +29,9 @@ def demo(check: bool, port: int) -> None:
         console.print(f"[cyan]•[/] {line}")
 
     say("Starting S3, the AWS stand-in, PostgreSQL and Airflow")
-    with LocalStack(DEFAULT_DATA_DIR / "demo", ui_port=port, fresh=True, report=say) as stack:
+    home = DEFAULT_DATA_DIR / "demo"
+    config = write_config(home / "config")
+    with LocalStack(home, ui_port=port, config_dir=config, fresh=True, report=say) as stack:
         destination = load_config(stack.folders.config).export(DESTINATION)
         done = demonstrate(stack, say)
         print_report(console, done, destination.bucket, destination.projects[0])

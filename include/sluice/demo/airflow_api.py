@@ -55,7 +55,11 @@ class AirflowApi:
 
     def unpause(self, dag_id: str) -> None:
         """Let the DAG run."""
-        self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        self._set_paused(dag_id, False)
+
+    def pause(self, dag_id: str) -> None:
+        """Let no further run of the DAG begin."""
+        self._set_paused(dag_id, True)
 
     def trigger(self, dag_id: str) -> str:
         """Start a run by hand and return its id."""
@@ -131,6 +135,9 @@ class AirflowApi:
             if time.monotonic() > deadline:
                 raise SluiceError(f"A backfill of {dag_id} is still open after {seconds:.0f} s.")
             time.sleep(0.5)
+
+    def _set_paused(self, dag_id: str, paused: bool) -> None:
+        self._http.patch(f"/dags/{dag_id}", json={"is_paused": paused}).raise_for_status()
 
     def _get(self, path: str, **params: Any) -> Any:
         answer = self._http.get(path, params=params)

@@ -6,7 +6,7 @@ import base64
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sluice.local.connections import aws_connection, ledger_connection
@@ -86,10 +86,15 @@ def server_settings(port: int, database_url: str) -> dict[str, str]:
 
 
 def connection_settings(s3: S3Access, aws_endpoint: str, ledger_url: str) -> dict[str, str]:
-    """Give the connections: the customer's store, the lake's store, the ledger."""
+    """Give the connections: the customer's store, the lake's store, the ledger.
+
+    And `sluice_moto`, whose S3 is the emulator's too: the local S3 server sends no notifications.
+    """
     aws = aws_connection(s3, aws_endpoint)
+    moto = aws_connection(replace(s3, endpoint_url=aws_endpoint), aws_endpoint)
     return {
         "AIRFLOW_CONN_AWS_DEFAULT": aws,
         "AIRFLOW_CONN_SLUICE_LAKE": aws,
         "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(ledger_url),
+        "AIRFLOW_CONN_SLUICE_MOTO": moto,
     }
