@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sluice.demo.airflow_api import AirflowApi
+from sluice.demo.flights import monthly_files, some_flights
+from sluice.demo.notified import DAG, Notified, write_config
 from sluice.demo.run import demonstrate
 from sluice.local.stack import LocalStack
 
@@ -12,9 +15,30 @@ from sluice.local.stack import LocalStack
 @pytest.mark.timeout(480)
 def test_a_month_of_flights_goes_through_import_lake_and_export(tmp_path):
     """Import two months, backfill six hours, the last of them empty, and reprocess them."""
-    with LocalStack(tmp_path / "stack", ui_port=18080) as stack:
+    config = write_config(tmp_path / "config")
+    with LocalStack(tmp_path / "stack", ui_port=18080, config_dir=config) as stack:
         done = demonstrate(stack, print, months=[1, 2], hours=6)
+        no_notified_file_is_lost(Notified(stack, AirflowApi(stack.airflow_url)))
     assert done.proof.problems == []
     assert done.written_again == []
     assert done.tasks == 12
+    assert done.notified.rows == done.notified.expected
     assert [hour.lines for hour in done.proof.hours] == [50, 42, 27, 11, 3, 0]
+
+
+def no_notified_file_is_lost(source: Notified) -> None:
+    """Airflow drops asset events of a paused DAG, and some of those that come while a run is active."""
+    files = [some_flights(monthly_files([2])["flights-2013-02.csv.gz"], n, n + 5) for n in range(0, 20, 5)]
+    source.wait_idle()
+    source.seconds_to_start(source.put(2, files[0]))
+    for number in (3, 4):
+        source.put(number, files[number - 2])
+        source.wait(lambda: source.taken_messages() or None, "the trigger took no message", 60)
+    assert [source.wait_loaded(number) for number in (2, 3, 4)] == [5, 5, 5]
+
+    source.wait_idle()
+    source.api.pause(DAG)
+    source.put(5, files[3])
+    source.wait(lambda: source.taken_messages() or None, "the trigger took no message", 60)
+    source.api.unpause(DAG)
+    assert source.wait_loaded(5) == 5

@@ -136,7 +136,10 @@ class Notified:
 
         self.wait(state, f"{key} was not loaded", seconds)
         rows = self.access.lake.events().to_pyarrow_dataset()
-        return rows.count_rows(filter=(field("app") == PROJECT) & (field("object") == f"s3://{BUCKET}/{key}"))
+        count: int = rows.count_rows(
+            filter=(field("app") == PROJECT) & (field("object") == f"s3://{BUCKET}/{key}")
+        )
+        return count
 
     def wait_idle(self, seconds: float = 180) -> None:
         """Wait until all runs of the DAG are over, and there was one."""

@@ -15,7 +15,16 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
     """Print the table of hours, the bucket's tree, one event and whether the proof holds."""
     proof = done.proof
     table = Table(title="Exported hours (UTC)", title_justify="left")
-    for name in ("hour", "flights in the raw file", "events exported", "files", "bytes", "marker", "seconds"):
+    for name in (
+        "hour",
+        "flights in the raw file",
+        "events exported",
+        "files",
+        "bytes",
+        "marker",
+        "replayed",
+        "seconds",
+    ):
         table.add_column(name, justify="left" if name == "hour" else "right")
     for hour in proof.hours:
         table.add_row(
@@ -25,6 +34,7 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
             str(hour.files),
             f"{hour.bytes:,}",
             "yes" if hour.marker else "no",
+            f"{hour.again:,}",
             f"{done.hour_seconds.get(hour.hour, 0):.1f}",
         )
     table.add_section()
@@ -35,6 +45,7 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
         str(sum(hour.files for hour in proof.hours)),
         f"{sum(hour.bytes for hour in proof.hours):,}",
         str(sum(hour.marker for hour in proof.hours)),
+        f"{sum(hour.again for hour in proof.hours):,}",
         f"{sum(done.hour_seconds.values()):.1f}",
     )
     console.print(table)
@@ -55,13 +66,19 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
 
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in done.seconds.items())
     console.print(f"Time: {parts}. Tasks for {len(proof.hours)} hours: {done.tasks}.")
+    notified = done.notified
+    console.print(
+        f"One file came by notification: its run started {notified.seconds_to_start:.1f} s after the upload,"
+        f" {notified.rows:,} of its {notified.expected:,} rows are in the lake."
+    )
     for problem in [*proof.problems, *(f"{key} was written again" for key in done.written_again)]:
         console.print(f"[bold red]Wrong:[/] {problem}", highlight=False)
     if done.holds:
         console.print(
             "[bold green]The proof holds:[/] hour by hour the exported lines are the flights of the raw file,"
             " no uuid occurs twice, every line has the 55 keys, every hour has its marker,"
-            " and the second backfill wrote nothing."
+            " the second backfill wrote nothing, the files replayed into an empty lake are exported again line"
+            " by line, and the notified file is in the lake."
         )
     else:
         console.print("[bold red]The proof does not hold.[/]")

@@ -1,4 +1,4 @@
-"""Runs the main job on real data under a running Airflow: upload, import, export, export again, prove."""
+"""Runs the main job on real data under a running Airflow: upload, import, export twice, prove, replay."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sluice.access.connections import EnvironmentAccess
+from sluice.access.connections import EnvironmentAccess, store
 from sluice.config import load_config
+from sluice.demo.again import replay_and_export
 from sluice.demo.airflow_api import AirflowApi, Run
-from sluice.demo.flights import monthly_files
-from sluice.demo.proof import Proof, prove
+from sluice.demo.flights import monthly_files, some_flights
+from sluice.demo.notified import DAG as NOTIFIED_DAG
+from sluice.demo.notified import Notified, NotifiedFile
+from sluice.demo.proof import Proof, prove, prove_again
 from sluice.errors import SluiceError
 from sluice.imports.enabling import enable
 
@@ -28,6 +31,9 @@ EXPORT_DAG = f"export_hourly__{DESTINATION}"
 FIRST_HOUR = datetime(2013, 1, 2, tzinfo=UTC)
 HOURS = 24
 ALL_MONTHS = range(1, 13)
+NOTIFIED_ROWS = 500
+# The bucket of what the replay of the export exports.
+AGAIN = "sluice-export-again"
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,12 @@ class Demonstration:
     hour_seconds: dict[datetime, float]
     tasks: int
     written_again: list[str]
+    notified: NotifiedFile
 
     @property
     def holds(self) -> bool:
-        """Whether the proof holds and the second backfill wrote nothing."""
-        return self.proof.holds and not self.written_again
+        """Whether the proof and the notified file hold, and the second backfill wrote nothing."""
+        return self.proof.holds and self.notified.holds and not self.written_again
 
 
 def demonstrate(
@@ -53,7 +60,8 @@ def demonstrate(
     months: Sequence[int] = ALL_MONTHS,
     hours: int = HOURS,
 ) -> Demonstration:
-    """Import the given months on a running stack, export the first hours of January 2nd twice, and prove it.
+    """Import the given months on a running stack, export the first hours of January 2nd twice, and prove it;
+    then replay the exported files into an empty lake, and prove that it exports them again.
 
     Raises SluiceError if a run fails.
     """
@@ -75,14 +83,28 @@ def demonstrate(
     began = time.monotonic()
     enable(EnvironmentAccess(stack.folders.config, environ=stack.environment, makes_ledger=True), SOURCE)
     say(f"`sluice import enable {SOURCE}`: the converter {source.converter} makes events of their first rows")
-    for dag_id in (IMPORT_DAG, EXPORT_DAG):
+    notified, some = Notified(stack, api), files[min(files)]
+    notified.open(some_flights(some, 0, NOTIFIED_ROWS))
+    for dag_id in (IMPORT_DAG, EXPORT_DAG, NOTIFIED_DAG):
         api.wait_for_dag(dag_id)
+    # Its first run lists the bucket, beside the import of the year.
+    api.unpause(NOTIFIED_DAG)
     api.unpause(IMPORT_DAG)
     run_id = api.trigger(IMPORT_DAG)
     say(f"{IMPORT_DAG}: importing {len(files)} months of flights")
     api.wait_for_runs(IMPORT_DAG, lambda run: run.run_id == run_id, 1, check=stack.check)
     seconds["import"] = time.monotonic() - began
     say(f"{IMPORT_DAG}: done in {seconds['import']:.0f} s")
+
+    began = time.monotonic()
+    notified.wait_loaded(0)
+    notified.wait_idle()
+    put = notified.put(1, some_flights(some, NOTIFIED_ROWS, 2 * NOTIFIED_ROWS))
+    seconds_to_start = notified.seconds_to_start(put)
+    say(f"{NOTIFIED_DAG}: started by S3's notification {seconds_to_start:.1f} s after the file was there")
+    rows = notified.wait_loaded(1)
+    seconds["notified import"] = time.monotonic() - began
+    say(f"{NOTIFIED_DAG}: {rows} rows loaded")
 
     api.unpause(EXPORT_DAG)
     first = _backfill(stack, api, hours, "none", say)
@@ -96,6 +118,16 @@ def demonstrate(
     (project,) = destination.projects
     proof = prove(s3, destination.bucket, project, FIRST_HOUR, _last(hours))
     seconds["proof"] = time.monotonic() - began
+
+    began = time.monotonic()
+    _make_buckets(s3, AGAIN)
+    replayed = replay_and_export(
+        store(stack.environment, destination.connection, source.region),
+        destination, project, AGAIN, [hour.hour for hour in proof.hours],
+    )  # fmt: skip
+    prove_again(s3, destination.bucket, AGAIN, project, proof.hours)
+    seconds["replay"] = time.monotonic() - began
+    say(f"Replayed the {replayed:,} exported events into an empty lake and exported it to s3://{AGAIN}/")
     return Demonstration(
         proof=proof,
         seconds=seconds,
@@ -104,6 +136,7 @@ def demonstrate(
         written_again=sorted(
             key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
         ),
+        notified=NotifiedFile(seconds_to_start, rows, NOTIFIED_ROWS),
     )
 
 
