@@ -5,7 +5,16 @@ amplitude-spec section 5 with decisions D-01 to D-20; docs/converter.md is its r
 """
 
 from sluice.converter.config import ConverterConfig
-from sluice.converter.converter import Converter, evaluate
+from sluice.converter.converter import Columns, Converter, evaluate
 from sluice.converter.outcomes import ConfigError, NoValue, Problem, RowError
 
-__all__ = ["ConfigError", "Converter", "ConverterConfig", "NoValue", "Problem", "RowError", "evaluate"]
+__all__ = [
+    "Columns",
+    "ConfigError",
+    "Converter",
+    "ConverterConfig",
+    "NoValue",
+    "Problem",
+    "RowError",
+    "evaluate",
+]

@@ -31,7 +31,7 @@ LIBRARY = f"sluice-s3-import/{__version__}"
 
 # Import key -> export column of the text fields. `library` and `device_type` are not in the API's table, but
 # in the vendor's own converter for exported files (amplitude-spec 5.6).
-_TEXT_COLUMNS = {
+TEXT_COLUMNS = {
     "adid": "adid",
     "app_version": "version_name",
     "carrier": "device_carrier",
@@ -55,9 +55,9 @@ _TEXT_COLUMNS = {
 }
 # Without a column of their own: SDKs put them into the event's properties under these names.
 _REVENUE_TEXT = {"currency": "$currency", "productId": "$productId", "revenueType": "$revenueType"}
-_REVENUE_KEYS = frozenset({"price", "quantity", "revenue", *_REVENUE_TEXT})
+REVENUE_KEYS = frozenset({"price", "quantity", "revenue", *_REVENUE_TEXT})
 
-_HANDLED = frozenset(
+HANDLED = frozenset(
     {
         "$skip_user_properties_sync",
         "device_id",
@@ -75,11 +75,11 @@ _HANDLED = frozenset(
         "time",
         "user_id",
         "user_properties",
-        *_REVENUE_KEYS,
+        *REVENUE_KEYS,
     }
 )
 
-_IDENTIFY = {"$identify": "user_properties", "$groupidentify": "group_properties"}
+IDENTIFY = {"$identify": "user_properties", "$groupidentify": "group_properties"}
 
 # The columns that differ from row to row, in the order of a row's cells, with the value of an event that is
 # silent about them.
@@ -100,7 +100,7 @@ _BLANK: dict[str, Any] = {
     "groups": "{}",
     "group_properties": "{}",
     "plan": "{}",
-    **dict.fromkeys(sorted(_TEXT_COLUMNS.values())),
+    **dict.fromkeys(sorted(TEXT_COLUMNS.values())),
     "library": LIBRARY,
     "dedup_hi": None,
     "dedup_lo": None,
@@ -109,9 +109,10 @@ _BLANK: dict[str, Any] = {
 # The same in every row. What needs the user's history (start_version, first_event in `data`, paying after the
 # first revenue) is null here until profiles of users exist.
 _CONSTANT = {"data": "{}", "data_type": "event"}
+_SAME = _BLANK | _CONSTANT
 _PLACE = {name: place for place, name in enumerate(_BLANK)}
 _PROPERTY_PLACES = [_PLACE[name] for name, blank in _BLANK.items() if blank == "{}"]
-_TEXT_PLACES = {key: _PLACE[column] for key, column in _TEXT_COLUMNS.items()}
+_TEXT_PLACES = {key: _PLACE[column] for key, column in TEXT_COLUMNS.items()}
 
 Cells = list[Any]
 
@@ -136,9 +137,9 @@ class EventBuilder:
             place = _TEXT_PLACES.get(key)
             if place is not None:
                 cells[place] = value if type(value) is str and value.isascii() else text(key, value)
-            elif key in _REVENUE_KEYS:
+            elif key in REVENUE_KEYS:
                 revenue = True
-            elif key not in _HANDLED:
+            elif key not in HANDLED:
                 count_bounded(self.ignored_fields, key)
         if event.get("ip") == "$remote":
             # The sender's address: a file has none.
@@ -154,10 +155,10 @@ class EventBuilder:
         kind = "" if kind is None else text("event_type", kind)
         if not kind.strip():
             raise RowError("event_type", "is missing")
-        if kind in _IDENTIFY:
+        if kind in IDENTIFY:
             raise RowError(
                 "event_type",
-                f"{kind} rows are imported with the data type {_IDENTIFY[kind]}, which comes with a later"
+                f"{kind} rows are imported with the data type {IDENTIFY[kind]}, which comes with a later"
                 " version; this source imports events only",
             )
         user_id, device_id = self._id("user_id", event), self._id("device_id", event)
@@ -240,7 +241,7 @@ class EventBuilder:
 def _revenue(event: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """Return the revenue fields as event properties, and whether the row earns money (amplitude-spec 6.1)."""
     amounts: dict[str, Any] = {}
-    values = {key: event[key] for key in _REVENUE_KEYS if event.get(key) not in (None, "")}
+    values = {key: event[key] for key in REVENUE_KEYS if event.get(key) not in (None, "")}
     if "price" in values:
         amounts["$price"] = decimal_number("price", values["price"])
     if "quantity" in values:
@@ -264,12 +265,7 @@ def property_chars(cells: Cells) -> int:
 
 
 def event_batch(rows: list[Cells], times: EventTimes) -> pa.RecordBatch:
-    """Return the rows as a batch of STAGED_EVENTS.
-
-    Server times and what the load assigns are absent; the 60-second rule leaves event_time as it is, because
-    client_upload_time equals server_received_time (decisions E-5, E-21).
-    """
-    count = len(rows)
+    """Return the rows as a batch of STAGED_EVENTS; see `complete_batch`."""
     columns: dict[str, pa.Array] = {}
     for name, values in zip(_BLANK, zip(*rows, strict=True), strict=True):
         kind = STAGED_EVENTS.field(name).type
@@ -277,19 +273,30 @@ def event_batch(rows: list[Cells], times: EventTimes) -> pa.RecordBatch:
             columns[name] = pa.array(values, pa.int64()).cast(TIMESTAMP)
         else:
             columns[name] = pa.array(values, kind)
+    return complete_batch(columns, len(rows), times)
+
+
+def complete_batch(columns: dict[str, pa.Array], count: int, times: EventTimes) -> pa.RecordBatch:
+    """Return a batch of STAGED_EVENTS of the columns that differ from row to row, or some of them.
+
+    Server times and what the load assigns are absent; the 60-second rule leaves event_time as it is, because
+    client_upload_time equals server_received_time (decisions E-5, E-21).
+    """
     event_time = columns["client_event_time"]
     received = event_time
     if not times.by_event:
         received = pa.repeat(pa.scalar(times.read_at_us, pa.int64()), count).cast(TIMESTAMP)
-    columns |= {
+    given = columns | {
         "event_time": event_time,
         "client_upload_time": received,
         "server_received_time": received,
     }
-    for name, value in _CONSTANT.items():
-        columns[name] = pa.repeat(pa.scalar(value, STAGED_EVENTS.field(name).type), count)
-    arrays = [
-        columns[field.name] if field.name in columns else pa.nulls(count, field.type)
-        for field in STAGED_EVENTS
-    ]
+    arrays = []
+    for field in STAGED_EVENTS:
+        if field.name in given:
+            arrays.append(given[field.name])
+        elif (value := _SAME.get(field.name)) is not None:
+            arrays.append(pa.repeat(pa.scalar(value, field.type), count))
+        else:
+            arrays.append(pa.nulls(count, field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=STAGED_EVENTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
 
@@ -32,3 +33,12 @@ def stream_of(batches: Sequence[pa.RecordBatch]) -> bytes:
 def batches_of(stream: bytes) -> list[pa.RecordBatch]:
     """Return the batches of an Arrow stream; they share its memory."""
     return list(pa.ipc.open_stream(stream)) if stream else []
+
+
+def in_row_order(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Put batches of one schema together, sorted by their column `row`; batches of none give none."""
+    if len(batches) < 2:
+        return list(batches)
+    table = pa.Table.from_batches(batches).combine_chunks()
+    order = np.argsort(table.column("row").to_numpy())
+    return [batch for batch in table.take(pa.array(order)).to_batches() if batch.num_rows]

@@ -64,9 +64,9 @@ class Tally:
         self.hours |= other.hours
 
 
-def count_bounded(counter: Counter[str], name: str) -> None:
+def count_bounded(counter: Counter[str], name: str, count: int = 1) -> None:
     """Count a name that comes from the data: beyond 1,000 names they count together, so memory stays flat."""
-    counter[_bounded(counter, printable(name[:200]))] += 1
+    counter[_bounded(counter, printable(name[:200]))] += count
 
 
 def _bounded(counter: Counter[str], name: str) -> str:

@@ -30,6 +30,9 @@ Plan = dict[str, ValueType]
 class TaxonomyCheck:
     """Compares events, as the converter gives them, with a plan; it can be pickled."""
 
+    FIELDS = ("event_type", "event_properties", "user_properties")
+    """All of an event that `check` looks at."""
+
     def __init__(self, taxonomy: Taxonomy) -> None:
         common = taxonomy.event_properties
         self._types = {name: {**common, **own} for name, own in taxonomy.event_types.items()}
