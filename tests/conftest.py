@@ -40,6 +40,7 @@ atexit.register(shutil.rmtree, DATA, ignore_errors=True)
 
 AIRFLOW_ENVIRONMENT = {
     "AIRFLOW_HOME": str(DATA / "airflow"),
+    "SLUICE_CACHE": str(DATA / "cache"),
     "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

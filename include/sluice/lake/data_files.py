@@ -24,10 +24,17 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-# Rows held in memory before they become a row group; a reader of one hour prunes by row group.
+# Rows held in memory before they become a row group, or earlier if they are large; a reader of one hour
+# prunes by row group.
 ROW_GROUP_ROWS = 50_000
+ROW_GROUP_BYTES = 64 << 20
 # About 200 MB of events of 1 KB.
 FILE_ROWS = 1_000_000
+
+# Of these nearly every row has another value: a dictionary would be built in vain.
+_DISTINCT_COLUMNS = frozenset(
+    {"$insert_id", "client_event_time", "dedup_hi", "dedup_lo", "event_time", "row", "seq", "uuid"}
+)
 
 # Columns with bounds in the log, by which readers skip files.
 BOUNDED_COLUMNS = ("server_upload_time", "loaded_at", "amplitude_id", "n")
@@ -109,14 +116,21 @@ def _write_partition(
         statistics = _Statistics()
         with (
             filesystem.open_output_stream(path) as stream,
-            # Without Arrow's own schema a dictionary is read as the values that it stands for.
-            pq.ParquetWriter(stream, first.schema, compression="zstd", store_schema=False) as writer,
+            pq.ParquetWriter(
+                stream,
+                first.schema,
+                compression="zstd",
+                use_dictionary=[name for name in first.schema.names if name not in _DISTINCT_COLUMNS],
+                write_statistics=[name for name in first.schema.names if name in BOUNDED_COLUMNS],
+                # Without Arrow's own schema a dictionary is read as the values that it stands for.
+                store_schema=False,
+            ) as writer,
         ):
             group: pa.Table | None = first
             while group is not None and (
                 statistics.rows < FILE_ROWS if file_bytes is None else stream.tell() < file_bytes
             ):
-                writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+                writer.write_table(group, row_group_size=group.num_rows)
                 statistics.add(group)
                 group = next(groups, None)
             writer.add_key_value_metadata(metadata)
@@ -142,15 +156,21 @@ def _has_folders(filesystem: pafs.FileSystem) -> bool:
 
 def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        held.append(batch)
-        rows += batch.num_rows
-        if rows >= ROW_GROUP_ROWS:
-            yield pa.Table.from_batches(held)
-            held, rows = [], 0
+    rows = size = 0
+    for piece in (piece for batch in batches for piece in _pieces(batch)):
+        held.append(piece)
+        rows += piece.num_rows
+        size += piece.nbytes
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            yield pa.Table.from_batches(held).unify_dictionaries()
+            held, rows, size = [], 0, 0
     if held:
-        yield pa.Table.from_batches(held)
+        yield pa.Table.from_batches(held).unify_dictionaries()
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for start in range(0, batch.num_rows, ROW_GROUP_ROWS):
+        yield batch.slice(start, ROW_GROUP_ROWS)
 
 
 class _Statistics:

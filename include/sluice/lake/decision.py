@@ -1,13 +1,13 @@
 """Decides what becomes of staged rows, from one snapshot: duplicates, Amplitude IDs, times, order.
 
-Only the narrow columns are looked at here, in SQL that may spill to disk; the rows themselves are then
-streamed past the decision (sluice.lake.enrich).
+Only the narrow columns are looked at here, keys and times as arrays, ids in SQL that may spill to disk; the
+rows themselves are then streamed past the decision (sluice.lake.enrich).
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -16,8 +16,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 
-from sluice.lake.fingerprint import SUMS_SQL, Fingerprint
+from sluice.lake.duplicates import Dropped, choose_sample
+from sluice.lake.key_search import find_keys
+from sluice.lake.keys import DEDUP, Keys
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
@@ -27,9 +30,9 @@ from sluice.ledger.counters import take_block
 # Amplitude's dedup window (amplitude-spec 4.6), measured on `loaded_at`.
 DEDUP_WINDOW = timedelta(days=7)
 
-_NARROW = ["row", "dedup_hi", "dedup_lo", "user_id", "device_id", "uuid", "event_time"]
+_IDS = ["user_id", "device_id"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HOUR_US = 3_600_000_000
+_BATCH_ROWS = 100_000
 
 UploadTime = Literal["now", "event_time"]
 
@@ -42,7 +45,7 @@ class Decision:
     is kept, and its place in the load, which is by server_upload_time (`seq`, -1 of a row that is not kept).
     `assigned` has, by column, what the row gets instead of what was staged, times in epoch microseconds.
     `rejected` has, per file, the rows that the decision refuses, as STAGED_REJECTS; they are not kept, and
-    no duplicates.
+    no duplicates. `sample` has some of the duplicates.
     """
 
     keep: np.ndarray
@@ -50,9 +53,9 @@ class Decision:
     assigned: Mapping[str, np.ndarray]
     kept_per_file: list[int]
     rejected: list[pa.Table]
-    hours: dict[datetime, Fingerprint]
     new_users: pa.Table
     new_devices: pa.Table
+    sample: Sequence[Dropped] = ()
 
     @property
     def in_order(self) -> bool:
@@ -75,139 +78,172 @@ def decide(
     """
     # An engine of its own: what it needs to decide is free again when the rows are written.
     with connect() as connection:
-        return _decide(connection, snapshot, files, instant, upload_time)
-
-
-def _decide(
-    connection: duckdb.DuckDBPyConnection,
-    snapshot: Snapshot,
-    files: Sequence[StagedFile],
-    instant: datetime,
-    upload_time: UploadTime,
-) -> Decision:
-    _stage(connection, snapshot, files, instant, upload_time)
-    _find_duplicates(connection, snapshot, instant)
-    new_users = _assign_ids(connection, snapshot, "users", "user_id")
-    new_devices = _assign_ids(connection, snapshot, "devices", "device_id")
-    arrays = connection.sql(
-        """
-        SELECT s.keep, coalesce(u.amplitude_id, d.amplitude_id, 0) AS amplitude_id, s.upload_time,
-               CASE WHEN s.keep THEN
-                   row_number() OVER (PARTITION BY s.keep ORDER BY s.upload_time, s.file, s."row") - 1
-               ELSE -1 END AS seq
-        FROM staged s
-        LEFT JOIN users_ids u ON u.user_id = s.user_id
-        LEFT JOIN devices_ids d ON d.device_id = s.device_id
-        ORDER BY s.file, s."row"
-        """
-    ).fetchnumpy()
-    kept = dict(connection.sql("SELECT file, count(*) FROM staged WHERE keep GROUP BY file").fetchall())
-    moments = np.asarray(arrays["upload_time"], dtype=np.int64)
+        rows = _stage(connection, snapshot, files, upload_time)
+        keep, sample = _find_duplicates(snapshot, rows, instant)
+        moments = rows.times
+        if moments is None:
+            moments = np.broadcast_to(np.int64((instant - _EPOCH) // timedelta(microseconds=1)), len(keep))
+        per_file = rows.per_file
+        del rows
+        amplitude_id, new_users, new_devices = _assign_ids(connection, snapshot, keep)
     return Decision(
-        keep=np.asarray(arrays["keep"], dtype=bool),
-        seq=np.asarray(arrays["seq"], dtype=np.int64),
+        keep=keep,
+        seq=order_of(keep, moments if upload_time == "event_time" else None),
         assigned={
-            "amplitude_id": np.asarray(arrays["amplitude_id"], dtype=np.int64),
+            "amplitude_id": amplitude_id,
             "server_upload_time": moments,
             # Ingested and processed are one step here (decisions E-21).
             "processed_time": moments,
         },
-        kept_per_file=[kept.get(index, 0) for index in range(len(files))],
+        kept_per_file=kept_per_file(keep, per_file),
         rejected=[STAGED_REJECTS.empty_table()] * len(files),
-        hours=fingerprints(connection),
         new_users=new_users,
         new_devices=new_devices,
+        sample=sample,
     )
+
+
+def order_of(keep: np.ndarray, moments: np.ndarray | None) -> np.ndarray:
+    """Return each kept row's place by its moment, then as it comes; -1 for the others.
+
+    Without moments the rows stay as they come.
+    """
+    seq = np.full(len(keep), -1, dtype=np.int64)
+    kept = np.flatnonzero(keep)
+    if moments is not None:
+        kept = kept[np.argsort(moments[kept], kind="stable")]
+    seq[kept] = np.arange(len(kept))
+    return seq
+
+
+def kept_per_file(keep: np.ndarray, rows_per_file: Sequence[int]) -> list[int]:
+    """Return how many of each file's rows are kept."""
+    ends = np.cumsum([0, *rows_per_file])
+    kept = np.concatenate([[0], np.cumsum(keep)])[ends]
+    return [int(count) for count in np.diff(kept)]
+
+
+@dataclass
+class _Rows:
+    """The keys and times of all staged rows; `times` only where the rows have their own."""
+
+    high: np.ndarray
+    low: np.ndarray
+    present: np.ndarray
+    times: np.ndarray | None
+    per_file: list[int]
 
 
 def _stage(
     connection: duckdb.DuckDBPyConnection,
     snapshot: Snapshot,
     files: Sequence[StagedFile],
-    instant: datetime,
     upload_time: UploadTime,
-) -> None:
-    """Load the narrow columns of all staged files into the table `staged`."""
-    moment = (instant - _EPOCH) // timedelta(microseconds=1)
-    source = str(moment) if upload_time == "now" else "epoch_us(event_time)"
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE staged (
-            file INTEGER, "row" BIGINT, dedup_hi BIGINT, dedup_lo BIGINT, user_id VARCHAR,
-            device_id VARCHAR, uuid VARCHAR, upload_time BIGINT NOT NULL, keep BOOLEAN)
-        """
-    )
-    for index, staged in enumerate(files):
-        with open_staged(snapshot.lake, str(staged.events)) as file:
-            batches = (batch.select(_NARROW) for batch in file.iter_batches(columns=_NARROW))
-            schema = pa.schema([STAGED_EVENTS.field(name) for name in _NARROW])
-            connection.register("one_file", pa.RecordBatchReader.from_batches(schema, batches))
+) -> _Rows:
+    """Read the narrow columns of all files: keys and times into arrays, ids into the table `staged`."""
+    connection.execute("CREATE TEMP TABLE staged (place BIGINT, user_id VARCHAR, device_id VARCHAR)")
+    columns = [*DEDUP.columns, *_IDS, *(["event_time"] if upload_time == "event_time" else [])]
+    halves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    times: list[np.ndarray] = []
+    per_file: list[int] = []
+
+    def narrow(staged: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+        place = sum(per_file[:-1])
+        for batch in staged.iter_batches(_BATCH_ROWS, columns=columns):
+            halves.append(DEDUP.halves(batch))
+            if upload_time == "event_time":
+                times.append(batch.column("event_time").cast(pa.int64()).to_numpy())
+            places = pa.array(np.arange(place, place + batch.num_rows))
+            place += batch.num_rows
+            yield pa.RecordBatch.from_arrays([places, *(batch.column(name) for name in _IDS)], schema=_STAGED)
+
+    for file in files:
+        with open_staged(snapshot.lake, str(file.events)) as staged:
+            per_file.append(staged.metadata.num_rows)
+            connection.register("one_file", pa.RecordBatchReader.from_batches(_STAGED, narrow(staged)))
+            # A device has an ID of its own only in rows without a user.
             connection.execute(
-                f"""
+                """
                 INSERT INTO staged
-                SELECT {index}, "row", dedup_hi, dedup_lo, user_id, device_id, uuid, {source}, true
-                FROM one_file
+                SELECT place, user_id, CASE WHEN user_id IS NULL THEN device_id END FROM one_file
                 """
             )
             connection.unregister("one_file")
-
-
-def _find_duplicates(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, instant: datetime) -> None:
-    """Clear `keep` of every row whose key an earlier row of the load, or the snapshot's window, has."""
-    window = snapshot.dataset("events").scanner(
-        columns=["dedup_hi", "dedup_lo"],
-        filter=pads.field("loaded_at") >= pa.scalar(instant - DEDUP_WINDOW, pa.timestamp("us", tz="UTC")),
-        batch_size=100_000,
-        use_threads=False,
+    high, low, present = (
+        np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+        for parts in (list(column) for column in (zip(*halves, strict=True) if halves else ([], [], [])))
     )
-    connection.register("history", window.to_reader())
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE known AS
-        SELECT DISTINCT h.dedup_hi, h.dedup_lo FROM history h SEMI JOIN staged s USING (dedup_hi, dedup_lo)
-        """
-    )
-    connection.unregister("history")
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE doubles AS
-        SELECT file, "row" FROM (
-            SELECT file, "row",
-                   row_number() OVER (PARTITION BY dedup_hi, dedup_lo ORDER BY file, "row") AS place
-            FROM staged WHERE dedup_hi IS NOT NULL)
-        WHERE place > 1
-        UNION
-        SELECT file, "row" FROM staged SEMI JOIN known USING (dedup_hi, dedup_lo)
-        """
-    )
-    connection.execute(
-        """
-        UPDATE staged SET keep = false FROM doubles d WHERE staged.file = d.file AND staged."row" = d."row"
-        """
-    )
+    moments = (np.concatenate(times) if times else high) if upload_time == "event_time" else None
+    return _Rows(high, low, present.astype(bool), moments, per_file)
 
 
-def _assign_ids(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str, key: str) -> pa.Table:
-    """Fill `<table>_ids` with the Amplitude ID of every key of the kept rows; return the new ones.
+_STAGED = pa.schema([pa.field("place", pa.int64()), *(STAGED_EVENTS.field(name) for name in _IDS)])
 
-    A user has one ID in a project; a device has its own only in rows without a user.
+
+def _find_duplicates(
+    snapshot: Snapshot, rows: _Rows, instant: datetime
+) -> tuple[np.ndarray, Sequence[Dropped]]:
+    """Return which rows stay, and a sample of the others.
+
+    A row goes whose key an earlier row of the load, or the snapshot's window, has; one without a key stays.
     """
-    anonymous = "AND user_id IS NULL" if key == "device_id" else ""
-    connection.register("side", snapshot.dataset(table).scanner(batch_size=100_000).to_reader())
+    keys = Keys(rows.high, rows.low, rows.present)
+    found = find_keys(snapshot, DEDUP, keys, since=instant - DEDUP_WINDOW)
+    keep = ~rows.present
+    keep[keys.first] = True
+    keep[keys.first[found.key]] = False
+    return keep, choose_sample(rows.per_file, ~keep, rows.high, rows.low, keys, found)
+
+
+def _assign_ids(
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, keep: np.ndarray
+) -> tuple[np.ndarray, pa.Table, pa.Table]:
+    """Return each row's Amplitude ID, and the users and devices that are new."""
+    dropped = pa.table({"place": np.flatnonzero(~keep)})
+    connection.register("dropped", dropped)
+    new_users = _find_ids(connection, snapshot, "users", "user_id")
+    new_devices = _find_ids(connection, snapshot, "devices", "device_id")
+    ids = np.zeros(len(keep), dtype=np.int64)
+    reader = connection.sql(
+        """
+        SELECT s.place, coalesce(u.amplitude_id, d.amplitude_id) AS amplitude_id
+        FROM staged s
+        LEFT JOIN users_ids u ON u.user_id = s.user_id
+        LEFT JOIN devices_ids d ON d.device_id = s.device_id
+        WHERE coalesce(u.amplitude_id, d.amplitude_id) IS NOT NULL
+        """
+    ).to_arrow_reader(_BATCH_ROWS)
+    for batch in reader:
+        ids[batch.column("place").to_numpy()] = batch.column("amplitude_id").to_numpy()
+    connection.unregister("dropped")
+    return ids, new_users, new_devices
+
+
+def _find_ids(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str, key: str) -> pa.Table:
+    """Fill `<table>_ids` with the Amplitude ID of every key of the kept rows; return the new ones."""
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE {table}_wanted AS
+        SELECT {key}, min(place) AS first_seen FROM staged ANTI JOIN dropped USING (place)
+        WHERE {key} IS NOT NULL GROUP BY {key}
+        """
+    )
+    columns = [key, "amplitude_id", "n", "attempt"]
+    connection.register(
+        "side", snapshot.dataset(table).scanner(columns=columns, batch_size=_BATCH_ROWS).to_reader()
+    )
     connection.register("committed", snapshot.committed)
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE {table}_ids AS
-        WITH wanted AS (
-            SELECT {key}, min(file * 1_000_000_000_000 + "row") AS first_seen
-            FROM staged WHERE keep AND {key} IS NOT NULL {anonymous} GROUP BY {key}
-        ), known AS (
+        CREATE TEMP TABLE {table}_ids AS
+        WITH known AS (
             SELECT s.{key}, arg_max(s.amplitude_id, s.n) AS amplitude_id
-            FROM side s SEMI JOIN committed c ON s.n = c.n AND s.attempt = c.attempt
-            SEMI JOIN wanted w ON s.{key} = w.{key}
+            FROM side s SEMI JOIN {table}_wanted w ON s.{key} = w.{key}
+            SEMI JOIN committed c ON s.n = c.n AND s.attempt = c.attempt
             GROUP BY s.{key}
         )
-        SELECT w.{key}, k.amplitude_id, w.first_seen FROM wanted w LEFT JOIN known k ON w.{key} = k.{key}
+        SELECT w.{key}, k.amplitude_id, w.first_seen
+        FROM {table}_wanted w LEFT JOIN known k ON w.{key} = k.{key}
         """
     )
     connection.unregister("side")
@@ -216,7 +252,7 @@ def _assign_ids(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table
     first = _take_unused(snapshot, fresh).start if fresh else 0
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE {table}_new AS
+        CREATE TEMP TABLE {table}_new AS
         SELECT {key}, {first} + row_number() OVER (ORDER BY first_seen) - 1 AS amplitude_id
         FROM {table}_ids WHERE amplitude_id IS NULL
         """
@@ -242,17 +278,3 @@ def _take_unused(snapshot: Snapshot, size: int) -> range:
         within = (pads.field("amplitude_id") >= block.start) & (pads.field("amplitude_id") < block.stop)
         if not any(snapshot.dataset(table).count_rows(filter=within) for table in ("users", "devices")):
             return block
-
-
-def fingerprints(connection: duckdb.DuckDBPyConnection) -> dict[datetime, Fingerprint]:
-    """Return the fingerprint of the kept rows of the table `staged` in each hour of their `upload_time`."""
-    rows = connection.sql(
-        f"""
-        SELECT floor(upload_time / {_HOUR_US})::BIGINT AS hour, count(*), {SUMS_SQL}
-        FROM (SELECT upload_time, uuid, 0 AS revision FROM staged WHERE keep) GROUP BY hour
-        """
-    ).fetchall()
-    return {
-        _EPOCH + timedelta(microseconds=hour * _HOUR_US): Fingerprint.from_sums(count, high, low)
-        for hour, count, high, low in rows
-    }

@@ -3,82 +3,160 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from sluice.lake.decision import Decision
-from sluice.lake.reorder import reorder
+from sluice.lake.reorder import reordered
 from sluice.lake.schema import EVENTS, TIMESTAMP
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.staged import StagedFile, open_staged
+from sluice.lake.store import LakeError
 
 BATCH_ROWS = 20_000
 
+_DAY_US = 86_400_000_000
 # The same in all rows of a file: as a dictionary of the load's files they cost next to nothing, and in the
 # Parquet file they are text like any other.
-_ORIGIN = pa.dictionary(pa.int32(), pa.string())
-LOADED = pa.schema(
-    [field.with_type(_ORIGIN) if field.name in ("source", "object") else field for field in EVENTS]
-)
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_ORIGIN = ("source", "object")
 
 
-def enriched_rows(
-    snapshot: Snapshot, source: str, files: Sequence[StagedFile], decision: Decision, instant: datetime
-) -> Iterator[pa.RecordBatch]:
-    """Yield the kept rows of a source's staged files as rows of `events`, in the order of their `seq`."""
-    rows = _enrich(snapshot, source, files, decision, instant)
-    if decision.in_order:
-        yield from rows
+@contextmanager
+def enriched_parts(
+    snapshot: Snapshot,
+    source: str,
+    files: Sequence[StagedFile],
+    decision: Decision,
+    instant: datetime,
+    parts: int,
+) -> Iterator[list[Iterator[pa.RecordBatch]]]:
+    """Give the kept rows of a source's staged files as rows of `events`, in the order of their `seq`.
+
+    They come in up to so many consecutive parts, which threads may read at once.
+    """
+    if sum(file.rows for file in files) != len(decision.keep):
+        raise LakeError("The rows that were decided are not those that the staged files are said to have.")
+    common = _Common(snapshot, source, files, decision, instant)
+    if not decision.in_order:
+        rows = common.rows(0, len(decision.keep), ())
+        with reordered(rows, decision.seq[decision.keep], _schema(()), BATCH_ROWS, parts) as in_order:
+            yield in_order
         return
-    yield from reorder(rows, decision.seq[decision.keep], LOADED, BATCH_ROWS)
+    repeated = common.repeated_texts()
+    ends = [len(decision.keep) * part // parts for part in range(parts + 1)]
+    yield [common.rows(start, end, repeated) for start, end in pairwise(ends) if start < end]
 
 
-def _enrich(
-    snapshot: Snapshot, source: str, files: Sequence[StagedFile], decision: Decision, instant: datetime
-) -> Iterator[pa.RecordBatch]:
-    constants = {
-        "app": pa.scalar(snapshot.project, pa.int64()),
-        "loaded_at": pa.scalar(instant, TIMESTAMP),
-        "revision": pa.scalar(0, pa.int32()),
-    }
-    sources, objects = pa.array([source]), pa.array([file.uri for file in files])
-    start = 0
-    for index, staged in enumerate(files):
-        with open_staged(snapshot.lake, str(staged.events)) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                end = start + batch.num_rows
-                keep = decision.keep[start:end]
-                if keep.any():
-                    rows = batch.filter(pa.array(keep))
-                    assigned = {name: pa.repeat(value, rows.num_rows) for name, value in constants.items()}
-                    assigned |= {
-                        name: _array(values[start:end][keep], name)
-                        for name, values in {**decision.assigned, "seq": decision.seq}.items()
-                    }
-                    assigned["source"] = _repeated(0, sources, rows.num_rows)
-                    assigned["object"] = _repeated(index, objects, rows.num_rows)
-                    yield _assign(rows, assigned)
-                start = end
+def _schema(dictionaries: Sequence[str]) -> pa.Schema:
+    return pa.schema(
+        [field.with_type(_TEXT) if field.name in (*_ORIGIN, *dictionaries) else field for field in EVENTS]
+    )
 
 
-def _array(values: np.ndarray, column: str) -> pa.Array:
-    return pa.array(values).cast(EVENTS.field(column).type)
+@dataclass(frozen=True)
+class _Common:
+    """What all parts of a load's rows share."""
+
+    snapshot: Snapshot
+    source: str
+    files: Sequence[StagedFile]
+    decision: Decision
+    instant: datetime
+
+    def repeated_texts(self) -> list[str]:
+        """Return the text columns with few values: they stay the dictionaries that they are in the file."""
+        if not self.files:
+            return []
+        with open_staged(self.snapshot.lake, str(self.files[0].events)) as file:
+            if not file.metadata.num_row_groups:
+                return []
+            group = file.metadata.row_group(0)
+            columns = [group.column(index) for index in range(group.num_columns)]
+            return [
+                column.path_in_schema
+                for column in columns
+                if column.physical_type == "BYTE_ARRAY"
+                and column.has_dictionary_page
+                # A text that is written out takes four bytes for its length alone.
+                and column.total_uncompressed_size < 4 * group.num_rows
+            ]
+
+    def rows(self, start: int, end: int, dictionaries: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of the row groups that begin at the places from `start` to `end`, without it."""
+        schema = _schema(dictionaries)
+        begins = [0, *accumulate(file.rows for file in self.files)]
+        objects = pa.array([file.uri for file in self.files])
+        for index, staged in enumerate(self.files):
+            if begins[index + 1] <= start or begins[index] >= end:
+                continue
+            with open_staged(self.snapshot.lake, str(staged.events), dictionaries) as file:
+                if file.metadata.num_rows != staged.rows:
+                    raise LakeError(
+                        f"{staged.events} has {file.metadata.num_rows:,} rows where {staged.uri} has"
+                        f" {staged.rows:,}. Nothing was loaded; run the import again."
+                    )
+                place, groups = _groups(file, begins[index], start, end)
+                # A batch never spans row groups: they are small where rows are large.
+                for group in groups:
+                    for batch in file.iter_batches(BATCH_ROWS, row_groups=[group]):
+                        keep = self.decision.keep[place : place + batch.num_rows]
+                        if keep.any():
+                            yield self._enrich(batch, place, keep, objects, index, schema)
+                        place += batch.num_rows
+
+    def _enrich(
+        self,
+        batch: pa.RecordBatch,
+        place: int,
+        keep: np.ndarray,
+        objects: pa.Array,
+        file: int,
+        schema: pa.Schema,
+    ) -> pa.RecordBatch:
+        here = slice(place, place + batch.num_rows)
+        rows = batch if keep.all() else batch.filter(pa.array(keep))
+        count = rows.num_rows
+        assigned: dict[str, pa.Array] = {
+            "app": pa.repeat(pa.scalar(self.snapshot.project, pa.int64()), count),
+            "loaded_at": pa.repeat(pa.scalar(self.instant, TIMESTAMP), count),
+            "revision": pa.repeat(pa.scalar(0, pa.int32()), count),
+            "source": _repeated(0, pa.array([self.source]), count),
+            "object": _repeated(file, objects, count),
+        }
+        assigned |= {
+            name: pa.array(values[here][keep]).cast(EVENTS.field(name).type)
+            for name, values in {**self.decision.assigned, "seq": self.decision.seq}.items()
+        }
+        assigned["upload_date"] = _days(_column("server_upload_time", assigned, rows))
+        return pa.RecordBatch.from_arrays(
+            [_column(name, assigned, rows) for name in schema.names], schema=schema
+        )
+
+
+def _groups(file: pq.ParquetFile, begin: int, start: int, end: int) -> tuple[int, list[int]]:
+    """Return the place of the first row group that begins in [start, end), and the numbers of all that do."""
+    sizes = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
+    begins = list(accumulate(sizes, initial=begin))[:-1]
+    mine = [index for index, place in enumerate(begins) if start <= place < end]
+    return (begins[mine[0]] if mine else end), mine
+
+
+def _column(name: str, assigned: Mapping[str, pa.Array], rows: pa.RecordBatch) -> pa.Array:
+    return assigned[name] if name in assigned else rows.column(name)
 
 
 def _repeated(index: int, values: pa.Array, times: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(np.full(times, index, dtype=np.int32), values)
 
 
-def _assign(rows: pa.RecordBatch, assigned: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """Return the rows with their assigned columns, and the day of their server_upload_time."""
-
-    def column(name: str) -> pa.Array:
-        return assigned[name] if name in assigned else rows.column(name)
-
-    day = pc.floor_temporal(column("server_upload_time"), unit="day").cast(pa.date32())
-    return pa.RecordBatch.from_arrays(
-        [day if name == "upload_date" else column(name) for name in LOADED.names], schema=LOADED
-    )
+def _days(moments: pa.Array) -> pa.Array:
+    """Return the UTC dates of moments, none of which is null."""
+    days = np.floor_divide(moments.cast(pa.int64()).to_numpy(), _DAY_US)
+    return pa.array(days.astype(np.int32)).cast(pa.date32())

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+from deltalake.transaction import AddAction
 from sqlalchemy import select
 
 from sluice.lake.commits import Counts, LoadedFile, LogEntry
 from sluice.lake.data_files import write_data_files
 from sluice.lake.decision import Decide, Decision, UploadTime, decide
-from sluice.lake.enrich import enriched_rows
+from sluice.lake.duplicates import sample_rows
+from sluice.lake.enrich import enriched_parts
+from sluice.lake.fingerprint import Fingerprint, HourSums
 from sluice.lake.projection import catch_up
-from sluice.lake.schema import DEVICES, ORDER, REJECTS, USERS
+from sluice.lake.schema import DEVICES, DUPLICATES, ORDER, REJECTS, USERS
 from sluice.lake.snapshot import Refused, Snapshot
 from sluice.lake.staged import StagedFile, open_staged
 from sluice.lake.store import Lake
@@ -32,6 +38,9 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 60.0
 # From this refusal on, a load asks the others to wait for it.
 PATIENCE = 2
+# Data files that are written side by side, where each gets so many rows; for more, memory would be too dear.
+WRITERS = min(4, os.cpu_count() or 1)
+ROWS_PER_WRITER = 250_000
 # How many files the ledger is asked about at once.
 KEYS_PER_STATEMENT = 500
 
@@ -107,6 +116,7 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
     instant = snapshot.next_instant()
     staged = [file for file in files if file.events and not file.failed]
     decision = request.decide(snapshot, staged, instant, request.upload_time)
+    actions, hours = _write(snapshot, request.source, staged, decision, instant)
     entry = LogEntry(
         kind="load",
         project=request.project,
@@ -115,21 +125,42 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
         source=request.source,
         instant=instant,
         files=tuple(_loaded_files(files, staged, decision)),
-        hours=decision.hours,
+        hours=hours,
     )
-    actions = write_data_files(
-        snapshot.lake.table_filesystem("events"),
-        enriched_rows(snapshot, request.source, staged, decision, instant),
-        snapshot.tables["events"].metadata().partition_columns,
-        sorted_by=ORDER,
-    )
+    sample = sample_rows(snapshot, request.source, staged, decision.sample, instant)
     for name, rows in (
         ("users", _side_rows(decision.new_users, USERS, entry)),
         ("devices", _side_rows(decision.new_devices, DEVICES, entry)),
         ("rejects", _rejects(snapshot.lake, files, staged, decision, entry)),
+        ("duplicates", _side_rows(sample, DUPLICATES, entry)),
     ):
         snapshot.append_side_rows(name, rows, entry)
     snapshot.commit(actions, entry)
+
+
+def _write(
+    snapshot: Snapshot,
+    source: str,
+    staged: Sequence[StagedFile],
+    decision: Decision,
+    instant: datetime,
+) -> tuple[list[AddAction], dict[datetime, Fingerprint]]:
+    """Write the kept rows as data files, side by side if they are many; return also the hours' change."""
+    partition_by = snapshot.tables["events"].metadata().partition_columns
+    filesystem = snapshot.lake.table_filesystem("events")
+    parts = max(1, min(WRITERS, sum(decision.kept_per_file) // ROWS_PER_WRITER))
+
+    def write(rows: Iterator[pa.RecordBatch]) -> tuple[list[AddAction], HourSums]:
+        sums = HourSums()
+        return write_data_files(filesystem, sums.passing(rows), partition_by, sorted_by=ORDER), sums
+
+    with (
+        enriched_parts(snapshot, source, staged, decision, instant, parts) as given,
+        ThreadPoolExecutor(parts, thread_name_prefix="write") as pool,
+    ):
+        written = list(pool.map(write, given))
+    actions = [action for some, _ in written for action in some]
+    return actions, sum((sums for _, sums in written), HourSums()).hours
 
 
 def _loaded_files(
@@ -153,7 +184,15 @@ def _loaded_files(
 
 def _side_rows(rows: pa.Table, schema: pa.Schema, entry: LogEntry) -> Iterator[pa.RecordBatch]:
     for batch in rows.to_batches():
-        yield _with_constants(batch, schema, app=entry.project, n=entry.number, attempt=entry.attempt)
+        yield _with_constants(
+            batch,
+            schema,
+            app=entry.project,
+            source=entry.source,
+            dropped_at=entry.instant,
+            n=entry.number,
+            attempt=entry.attempt,
+        )
 
 
 def _rejects(

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.event_columns import EVENT_COLUMNS
-from sluice.lake.decision import Decision, UploadTime, fingerprints
+from sluice.lake.decision import Decision, UploadTime
 from sluice.lake.schema import MAX_RAW_CHARS, STAGED_REJECTS, STAGED_REPLAY
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
@@ -59,7 +59,6 @@ def decide_replay(
             assigned={},
             kept_per_file=[kept.get(index, 0) for index in range(len(files))],
             rejected=[_rejects(connection, snapshot, index, file) for index, file in enumerate(files)],
-            hours=fingerprints(connection),
             new_users=new_users,
             new_devices=pa.concat_tables([new_devices, _taken(connection, snapshot)]),
         )

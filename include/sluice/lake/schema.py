@@ -134,6 +134,29 @@ REJECTS = pa.schema(
     ]
 )
 
+# A sample of the rows that were dropped as duplicates, each beside the row that stayed (`stayed_…`, its
+# hidden columns); `columns` has the names, joined by commas, of what differs between the two.
+DUPLICATES = pa.schema(
+    [
+        pa.field("app", pa.int64()),
+        pa.field("source", pa.string()),
+        pa.field("bucket", pa.string()),
+        pa.field("key", pa.string()),
+        pa.field("row", pa.int64()),
+        pa.field("insert_id", pa.string()),
+        pa.field("device_id", pa.string()),
+        pa.field("stayed_source", pa.string()),
+        pa.field("stayed_object", pa.string()),
+        pa.field("stayed_row", pa.int64()),
+        pa.field("stayed_uuid", pa.string()),
+        pa.field("stayed_loaded_at", TIMESTAMP),
+        pa.field("differs", pa.bool_()),
+        pa.field("columns", pa.string()),
+        pa.field("dropped_at", TIMESTAMP),
+        *_COMMIT_FIELDS,
+    ]
+)
+
 # How much of a rejected row's text is kept: a row of 100 MB must not end in the lake as it is.
 MAX_RAW_CHARS = 65_536
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,14 +35,22 @@ class StagedFile:
         return self.bucket, self.key
 
     @property
+    def rows(self) -> int:
+        """How many rows are staged as events: each becomes a row of the lake, a duplicate or a reject."""
+        return self.rows_read - self.ignored - self.rejected
+
+    @property
     def uri(self) -> str:
         """The file's name as its rows carry it in the hidden column `object`."""
         return f"s3://{self.bucket}/{self.key}"
 
 
 @contextmanager
-def open_staged(lake: Lake, path: str) -> Iterator[pq.ParquetFile]:
-    """Open a staged file, whose path is below the lake's filesystem. Raises LakeError if it is gone."""
+def open_staged(lake: Lake, path: str, dictionaries: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a staged file, whose path is below the lake's filesystem. Raises LakeError if it is gone.
+
+    The columns of `dictionaries` are read as dictionaries.
+    """
     try:
         source = lake.filesystem().open_input_file(path)
     except FileNotFoundError as error:
@@ -51,5 +59,5 @@ def open_staged(lake: Lake, path: str) -> Iterator[pq.ParquetFile]:
             " loaded and removed it. Run the load again; if that says the same, run the import again, which"
             " converts the file anew. Nothing was loaded."
         ) from error
-    with source, pq.ParquetFile(source) as file:
+    with source, pq.ParquetFile(source, read_dictionary=list(dictionaries)) as file:
         yield file

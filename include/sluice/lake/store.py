@@ -14,11 +14,17 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from sluice.errors import SluiceError
 from sluice.lake.data_files import BOUNDED_COLUMNS
-from sluice.lake.schema import DEVICES, EVENTS, REJECTS, USERS
+from sluice.lake.schema import DEVICES, DUPLICATES, EVENTS, REJECTS, USERS
 
 # In the order in which they are created, and in which a load commits to them; `events` last of all (ADR 1).
-SCHEMAS = {"users": USERS, "devices": DEVICES, "rejects": REJECTS, "events": EVENTS}
-SIDE_TABLES = ("users", "devices", "rejects")
+SCHEMAS = {
+    "users": USERS,
+    "devices": DEVICES,
+    "rejects": REJECTS,
+    "duplicates": DUPLICATES,
+    "events": EVENTS,
+}
+SIDE_TABLES = ("users", "devices", "rejects", "duplicates")
 # Side tables are partitioned by project only: they are read by key, not by time.
 _PARTITIONS = {name: ["app"] for name in SIDE_TABLES} | {"events": ["app", "upload_date"]}
 
