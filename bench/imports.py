@@ -55,8 +55,6 @@ def run() -> dict[str, float]:
                     order | {"what": "file", "file_type": file_type, "size": size, "size_name": size_name},
                 )
                 rows[file_type, size_name] = int(made["rows"])
-        for file_type in FILE_TYPES:
-            figures |= _stages(order, file_type)
         small_rows = {file_type: rows[file_type, "small"] for file_type in FILE_TYPES}
         for history, keys in HISTORIES.items():
             editions = {
@@ -72,6 +70,8 @@ def run() -> dict[str, float]:
                 figures |= {f"import.{file_type}.{history}.{temperature}.{k}": v for k, v in one.items()}
             shutil.rmtree(f"{folder}/cache-{history}", ignore_errors=True)
         in_child("bench.imports", order | {"what": "history", "lake": "small", "keys": 0, "editions": {}})
+        for file_type in FILE_TYPES:
+            figures |= _stages(order, file_type)
         for file_type, count in small_rows.items():
             one = _import(order | {"lake": "small"}, file_type, "small", f"{file_type}_small", count, known=0)
             figures |= {f"import.{file_type}.small.{k}": v for k, v in one.items()}
@@ -111,7 +111,12 @@ def _import(
 
 
 def _stages(order: dict[str, Any], file_type: str) -> dict[str, float]:
-    return {}
+    """Return the CPU seconds of each stage of converting the small file, in one process, per million rows."""
+    edition = f"{file_type}_stages"
+    order = order | {"lake": "small", "file_type": file_type, "size_name": "small", "edition": edition}
+    done = in_child("bench.imports", order | {"what": "stages"})
+    del done["peak_memory_mb"]
+    return {f"import.stages.{file_type}.{name}.cpu_s_per_million": value for name, value in done.items()}
 
 
 def _key(order: dict[str, Any]) -> str:
@@ -244,6 +249,88 @@ def _convert(order: dict[str, Any]) -> dict[str, Any]:
     return figures
 
 
+def _stages_of(order: dict[str, Any]) -> dict[str, float]:
+    """Go through the file up to each stage in turn: a stage costs what it adds to those before it."""
+    import gc
+    import pickle
+
+    from sluice.converter import Converter
+    from sluice.imports.objects import SourceObject, describe
+    from sluice.imports.pipelines import pipeline_for
+    from sluice.imports.readers import reader_for
+    from sluice.imports.records import BadRow
+    from sluice.imports.staging import StagingWriter, run_folder
+
+    run = _import_run(order)
+    client, source = run.store.client(), run.source
+    converter = Converter.from_file(run.converter_path)
+    key = _key(order)
+    found = describe(client, BUCKET, key)
+
+    def content() -> SourceObject:
+        return SourceObject(client, BUCKET, key, found.etag, found.size)
+
+    pieces = list(reader_for(content(), converter).pieces())
+    pipeline = pipeline_for(source, BUCKET, key, converter, run.ledger.now())
+    first, numbered = 0, []
+    for piece in pieces:
+        numbered.append((first, piece))
+        first += piece.count
+    blocks = [pipeline.block(number, piece) for number, piece in numbered]
+
+    def download() -> None:
+        for _ in content().blocks():
+            pass
+
+    def cut() -> None:
+        for _ in reader_for(content(), converter).pieces():
+            pass
+
+    def parse() -> None:
+        for piece in pieces:
+            for _ in piece.reader():
+                pass
+
+    def convert() -> None:
+        for piece in pieces:
+            for record in piece.reader():
+                assert not isinstance(record, BadRow)
+                converter.convert(record)
+
+    def validate() -> None:
+        for number, piece in numbered:
+            pipeline.block(number, piece)
+
+    def hand_over() -> None:
+        for piece in pieces:
+            pickle.loads(pickle.dumps(piece, 5))
+        for block in blocks:
+            pickle.loads(pickle.dumps(block, 5))
+
+    def stage() -> None:
+        with StagingWriter(run.lake.filesystem(), run_folder(source.id, "stages")) as writer:
+            for block in blocks:
+                writer.write(block)
+            writer.close(events=True)
+
+    gc.disable()
+    took = {}
+    for step in (download, cut, parse, convert, validate, hand_over, stage):
+        figures: dict[str, float] = {}
+        with clocked(figures):
+            step()
+        took[step.__name__] = figures["cpu_seconds"] / first * 1e6
+    return {
+        "download": took["download"],
+        "unpack_and_cut": took["cut"] - took["download"],
+        "parse": took["parse"],
+        "convert": took["convert"] - took["parse"],
+        "validate_and_build": took["validate"] - took["convert"],
+        "between_processes": took["hand_over"],
+        "stage": took["stage"],
+    }
+
+
 def _load(order: dict[str, Any]) -> dict[str, Any]:
     """Do what the load task does."""
     from sluice.imports.load import load_run
@@ -257,6 +344,6 @@ def _load(order: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    WORK = {"file": _file, "history": _history, "convert": _convert, "load": _load}
+    WORK = {"file": _file, "history": _history, "convert": _convert, "load": _load, "stages": _stages_of}
     an_order = json.loads(sys.stdin.read())
     print(json.dumps(WORK[an_order["what"]](an_order)))
