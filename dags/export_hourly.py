@@ -25,33 +25,14 @@ somebody else exports to the same place; see docs/export.md before replacing the
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from sluice.config import ExportConfig, load_config
+from sluice_airflow.export_retries import EXPORT_RETRIES
 from sluice_airflow.operators.export_events import ExportEventsOperator
 from sluice_airflow.operators.publish_hour import PublishHourOperator
-
-RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(
-            exception="sluice.exports.errors.ExportAccessError",
-            action=RetryAction.RETRY,
-            reason="A new bucket policy takes minutes to be in force everywhere.",
-        ),
-        RetryRule(
-            exception="sluice.errors.TransientError",
-            action=RetryAction.RETRY,
-            reason="The store, the ledger or another writer of the hour was busy.",
-        ),
-        RetryRule(
-            exception="sluice.errors.SluiceError",
-            action=RetryAction.FAIL,
-            reason="A person has to change something first; the message says what.",
-        ),
-    ]
-)
 
 
 def export_dag(destination: ExportConfig) -> DAG:
@@ -82,12 +63,7 @@ def export_dag(destination: ExportConfig) -> DAG:
         },
         default_args={
             "owner": destination.owner,
-            # Three tries more, after 2, 4 and 8 minutes: longer than a dead writer keeps an hour.
-            "retries": 3,
-            "retry_delay": timedelta(minutes=2),
-            "retry_exponential_backoff": 2.0,
-            "max_retry_delay": timedelta(minutes=30),
-            "retry_policy": RETRY_POLICY,
+            **EXPORT_RETRIES,
         },
     ) as dag:
         export_events = ExportEventsOperator(task_id="export_events", destination=destination.id)

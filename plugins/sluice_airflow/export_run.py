@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -65,15 +66,53 @@ def exporter_of(context: Mapping[str, Any], destination: str) -> Exporter:
             f"The destination {destination} is switched off (enabled: false in {config.source_file});"
             " backfills and manual runs work on."
         )
-    dag_run = context["dag_run"]
     client = hook.store(config.connection, config.region).client()
     return Exporter(
         config,
         lake=hook.lake,
         ledger=hook.ledger,
         bucket=Bucket(client, config.bucket, config.prefix),
-        run=Run(f"{dag_run.dag_id}/{dag_run.run_id}", kind),
+        run=Run(run_id(context), kind),
     )
+
+
+@contextmanager
+def recorded(
+    context: Mapping[str, Any], destination: str, hours: Sequence[datetime], kind: str | None = None
+) -> Iterator[None]:
+    """Record in the ledger that the run works on these hours, and if it fails, why.
+
+    `kind` is why it runs, if the DAG run's type does not say so.
+    """
+    from sluice.ledger.export_runs import start_run
+
+    start_run(SluiceHook().ledger, destination, run_id(context), kind or _kind(context), hours[0], hours[-1])
+    try:
+        yield
+    except Exception as error:
+        record_failure(context, destination, error)
+        raise
+
+
+def record_failure(context: Mapping[str, Any], destination: str, error: Exception) -> None:
+    """Record in the ledger why a run failed."""
+    from sluice.exports.errors import ExportAccessError
+    from sluice.ledger.export_runs import fail_run
+
+    problem: Any = "access" if isinstance(error, ExportAccessError) else "other"
+    # The failure itself is what has to be seen, even if the ledger does not answer any more.
+    with suppress(Exception):
+        fail_run(
+            SluiceHook().ledger, destination, run_id(context), f"{type(error).__name__}: {error}", problem
+        )
+
+
+def finish(context: Mapping[str, Any], destination: str, outcomes: Iterable[HourOutcome]) -> None:
+    """Record in the ledger that a run has come to its end, and what it left undone."""
+    from sluice.ledger.export_runs import finish_run
+
+    notes = [f"{outcome.hour:%Y-%m-%d %H}:00: {outcome.note}" for outcome in outcomes if outcome.note]
+    finish_run(SluiceHook().ledger, destination, run_id(context), "; ".join(notes) or None)
 
 
 def summary(outcomes: Iterable[HourOutcome]) -> dict[str, int]:
@@ -93,6 +132,11 @@ def summary(outcomes: Iterable[HourOutcome]) -> dict[str, int]:
             for action in ("unchanged", "left", "held", "foreign")
         },
     }
+
+
+def _run_id(context: Mapping[str, Any]) -> str:
+    dag_run = context["dag_run"]
+    return f"{dag_run.dag_id}/{dag_run.run_id}"
 
 
 def _kind(context: Mapping[str, Any]) -> str:

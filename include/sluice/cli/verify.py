@@ -17,7 +17,8 @@ from sluice.access.connections import LEDGER_URL, EnvironmentAccess
 from sluice.exports.bucket import Bucket
 from sluice.exports.ranges import parse_range
 from sluice.exports.repair import repair_commands
-from sluice.exports.verify import HourReport, Verifier
+from sluice.exports.verification import HourReport
+from sluice.exports.verify import Verifier
 
 _COUNTS = ("lake_events", "bucket_events", "missing", "doubled", "unknown", "unreadable")
 _HEADS = ("in the lake", "in the bucket", "missing", "twice", "unknown", "unreadable")

@@ -21,8 +21,24 @@ class WindowError(SluiceError):
     """A range of hours that cannot be meant: not whole hours, reversed, or not over yet."""
 
 
-class LakeRowsError(SluiceError):
-    """The lake's rows do not have the columns that an export needs."""
+class LakeSchemaError(SluiceError):
+    """The lake's events do not have the columns that an export needs, or not their types."""
+
+
+class LakeRowError(SluiceError):
+    """A row of the lake is no event as the import makes them: another program wrote it."""
+
+
+class LakeFileError(SluiceError):
+    """A data file of the lake is gone, or cannot be read."""
+
+
+class DiskFull(TransientError):
+    """This machine has no room for the temporary files of an export."""
+
+
+class ExportDiffers(SluiceError):
+    """The bucket does not hold what the lake holds."""
 
 
 class ContentMismatch(TransientError):

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sluice.config.filters import FilterConfig, Test
 from sluice.event_columns import EVENT_COLUMNS
-from sluice.exports.errors import LakeRowsError
+from sluice.exports.errors import LakeRowError
 from sluice.lake.sql import connect
 
 _PROPERTY_COLUMNS = {
@@ -134,7 +134,7 @@ class EventFilter:
 
 
 class FilterEngine:
-    """Evaluates one filter on batch after batch. Raises LakeRowsError for a row that it cannot read."""
+    """Evaluates one filter on batch after batch. Raises LakeRowError for a row that it cannot read."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any], columns: tuple[str, ...]
@@ -154,7 +154,7 @@ class FilterEngine:
         try:
             mask = self._connection.execute(self._query, self._parameters).to_arrow_table()
         except duckdb.Error as error:
-            raise LakeRowsError(
+            raise LakeRowError(
                 f"The filter cannot read an event of the lake, which another program may have made: {error}"
             ) from error
         finally:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from sluice.config import ExportConfig
 from sluice.exports.ahead import ahead
 from sluice.exports.filters import EventFilter
+from sluice.exports.lake_errors import check_schema, explained_rows
 from sluice.exports.lines import LineEncoder, Lines
 from sluice.exports.staged import Content
 from sluice.lake import EventReader, Fingerprint, Lake
@@ -79,7 +80,7 @@ class HourLines:
         columns = [*encoder.columns, "server_upload_time", *(chosen.columns if chosen else ())]
         rows = self._at(version).read(project, first, end, tuple(dict.fromkeys(columns)), _BATCH_ROWS)
         with chosen.open() if chosen else contextlib.nullcontext() as engine:
-            for batch in rows:
+            for batch in explained_rows(rows):
                 kept = batch
                 if engine:
                     mask = engine.mask(batch)
@@ -94,6 +95,7 @@ class HourLines:
     def _at(self, version: int) -> EventReader:
         with self._opening:
             if self._reader is None or self._reader.version != version:
+                check_schema(self._lake, version)
                 self._reader = EventReader(self._lake, version)
             return self._reader
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.exports.errors import LakeRowsError
+from sluice.exports.errors import LakeSchemaError
 from sluice.lake.schema import EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
 
 Dialect = Literal["observed", "documented"]
@@ -77,11 +77,11 @@ class LineEncoder:
     def encode(self, batch: pa.RecordBatch) -> Iterator[Lines]:
         """Encode a batch, in several pieces if it is large.
 
-        Raises LakeRowsError if a column is missing.
+        Raises LakeSchemaError if a column is missing.
         """
         missing = [name for name in self.columns if name not in batch.schema.names]
         if missing:
-            raise LakeRowsError(
+            raise LakeSchemaError(
                 f"The lake's events have no column {', '.join(missing)}: the lake was written by another"
                 " version of Sluice; bring both to the same version."
             )

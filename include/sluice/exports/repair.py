@@ -9,7 +9,7 @@ from sluice.config import ExportConfig
 from sluice.exports.ranges import HourRange, joined
 
 if TYPE_CHECKING:
-    from sluice.exports.verify import HourReport
+    from sluice.exports.verification import HourReport
 
 
 def backfill_command(config: ExportConfig, hours: HourRange) -> str:

@@ -15,24 +15,25 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket, StoredObject
-from sluice.exports.errors import LakeRowsError, Refused
+from sluice.exports.errors import Refused
 from sluice.exports.form import filter_hash, layout_of
+from sluice.exports.lake_errors import lake_explained
 from sluice.exports.lake_uuids import LakeUuids
 from sluice.exports.ranges import HOUR, HourRange, refuse_future
 from sluice.exports.readback import read_back
 from sluice.exports.staged import MANIFEST
 from sluice.exports.staging import contents_of
 from sluice.exports.uuids import UuidSpool, difference
+from sluice.exports.verification import HourReport, summarise
 from sluice.lake import Fingerprint, Lake
 from sluice.lake.projection import catch_up, closed_until
 from sluice.ledger import Ledger, exported
 from sluice.ledger.exported import HourId, HourRecord, PublishedFile
 from sluice.ledger.registry import recorded_destinations
-from sluice.ledger.verifications import Verification, record_verification
+from sluice.ledger.verifications import record_verification
 
 log = logging.getLogger(__name__)
 
@@ -42,78 +43,9 @@ _WORKERS = 4
 _MOST_DAYS = 7
 # How often an hour is looked at again because somebody exported it meanwhile.
 _AGAIN = 3
-# How many differing hours the ledger names.
-_NAMED = 100
 
 # Told of events and bytes as they are read.
 Meter = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class HourReport:
-    """What an hour holds in the lake, under the filter, and in the bucket; `bytes` were read from there.
-
-    missing: events that the bucket lacks; doubled: how often one is there again; unknown: events that the
-    lake does not have in this hour; unreadable: lines that are no event, and files that end too early.
-    `findings` says in words what is not as it should be; without one, the hour is proved.
-    """
-
-    project: int
-    hour: datetime
-    lake_events: int
-    bucket_events: int
-    bytes: int
-    missing: int
-    doubled: int
-    unknown: int
-    unreadable: int
-    findings: tuple[str, ...]
-    # The objects are those that the ledger records, so that only a forced export replaces them.
-    as_recorded: bool = False
-    # An hour that is still open is the schedule's business.
-    closed: bool = True
-
-    @property
-    def whole(self) -> bool:
-        """Whether the bucket has this hour exactly as the lake has it."""
-        return not self.findings
-
-
-def summarise(hours: HourRange, reports: Iterable[HourReport]) -> Verification:
-    """Add reports up to what the ledger keeps of a verification: numbers and hours, nothing personal."""
-    count = differing = lake = bucket = missing = doubled = unknown = unreadable = 0
-    named: list[dict[str, Any]] = []
-    for report in reports:
-        count += 1
-        lake += report.lake_events
-        bucket += report.bucket_events
-        missing += report.missing
-        doubled += report.doubled
-        unknown += report.unknown
-        unreadable += report.unreadable
-        if not report.whole:
-            differing += 1
-            if len(named) < _NAMED:
-                named.append(
-                    {
-                        "project": report.project,
-                        "hour": f"{report.hour:%Y-%m-%dT%H}",
-                        "findings": list(report.findings)[:10],
-                    }
-                )
-    return Verification(
-        first_hour=hours.first,
-        last_hour=hours.last,
-        hours=count,
-        differing=differing,
-        differing_hours=named,
-        lake_events=lake,
-        bucket_events=bucket,
-        missing=missing,
-        doubled=doubled,
-        unknown=unknown,
-        unreadable=unreadable,
-    )
 
 
 @dataclass(frozen=True)
@@ -300,16 +232,10 @@ class Verifier:
             except FileNotFoundError:
                 log.info("The lake's files of version %s are gone; its newest events are compared.", then)
                 into.clear()
-        if not known.content.rows:
-            return
-        try:
-            for uuids in self._lake_uuids.of_hour(project, hour, known.version):
-                into.add(uuids)
-        except FileNotFoundError as error:
-            raise LakeRowsError(
-                f"A data file of the lake is gone: {error}. Somebody removed it; restore it, or the lake to a"
-                " version that has all its files."
-            ) from error
+        if known.content.rows:
+            with lake_explained():
+                for uuids in self._lake_uuids.of_hour(project, hour, known.version):
+                    into.add(uuids)
 
     def _read_bucket(self, known: _Known, into: UuidSpool, findings: list[str]) -> tuple[int, int]:
         """Read every data object of the hour, as a consumer would; return unreadable things and bytes."""

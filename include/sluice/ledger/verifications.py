@@ -31,6 +31,11 @@ class Verification:
     unknown: int
     unreadable: int
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers, by name."""
+        return {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+
 
 _FACTS = [verifications.c[field.name] for field in fields(Verification)]
 

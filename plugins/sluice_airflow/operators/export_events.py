@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from sluice_airflow.export_run import exporter_of, hours_of, summary
+from sluice_airflow.export_run import exporter_of, hours_of, recorded, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,7 +30,9 @@ class ExportEventsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         exporter = exporter_of(context, self.destination)
-        outcomes = [outcome for hour in hours_of(context) for outcome in exporter.export(hour)]
+        hours = hours_of(context)
+        with recorded(context, self.destination, hours):
+            outcomes = [outcome for hour in hours for outcome in exporter.export(hour)]
         for outcome in outcomes:
             self.log.info(
                 "Project %s, hour %s: %s, %s events, %s bytes in %d files %s",

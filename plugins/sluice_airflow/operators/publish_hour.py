@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from sluice_airflow.export_run import exporter_of, hours_of, summary
+from sluice_airflow.export_run import exporter_of, finish, hours_of, recorded, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from sluice.exports.hour import HourOutcome
 
 
 class PublishHourOperator(BaseOperator):
@@ -30,9 +32,12 @@ class PublishHourOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         exporter = exporter_of(context, self.destination)
-        outcomes = {}
-        for hour in hours_of(context):
-            for outcome in exporter.publish(hour):
-                # The first call publishes all that the run has staged; later ones find it done.
-                outcomes.setdefault((outcome.project, outcome.hour), outcome)
+        hours = hours_of(context)
+        outcomes: dict[Any, HourOutcome] = {}
+        with recorded(context, self.destination, hours):
+            for hour in hours:
+                for outcome in exporter.publish(hour):
+                    # The first call publishes all that the run has staged; later ones find it done.
+                    outcomes.setdefault((outcome.project, outcome.hour), outcome)
+            finish(context, self.destination, outcomes.values())
         return summary(outcomes.values())

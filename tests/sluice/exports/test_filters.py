@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.config.filters import FilterConfig
-from sluice.exports.errors import LakeRowsError
+from sluice.exports.errors import LakeRowError
 from sluice.exports.filters import EventFilter
 
 PROPERTIES = [
@@ -104,7 +104,7 @@ def test_the_values_are_no_sql():
 
 def test_a_row_that_is_no_json_is_an_error():
     batch = batch_of([{}], event_properties=["{bad"])
-    with pytest.raises(LakeRowsError, match="cannot read an event"):
+    with pytest.raises(LakeRowError, match="cannot read an event"):
         kept({"where": [{"event_property": "a", "equals": 1}]}, batch)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.exports import lines as lines_module
-from sluice.exports.errors import LakeRowsError
+from sluice.exports.errors import LakeSchemaError
 from sluice.exports.lines import LineEncoder, export_keys
 from sluice.lake.schema import EVENTS, EXPORT_FIELDS, EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
 
@@ -175,5 +175,5 @@ def test_an_empty_batch_gives_nothing():
 
 def test_a_missing_column_is_named():
     batch = batch_of([{}]).drop_columns(["uuid", "city"])
-    with pytest.raises(LakeRowsError, match="city, uuid"):
+    with pytest.raises(LakeSchemaError, match="city, uuid"):
         list(LineEncoder().encode(batch))

@@ -1,0 +1,58 @@
+"""How the tasks that work with a destination's bucket are tried again (decisions E-17)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+# The first rule that fits decides; a class also stands for those that are made from it.
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception="sluice.exports.errors.ExportAccessError",
+            action=RetryAction.RETRY,
+            reason="A new bucket policy takes minutes to be in force everywhere.",
+        ),
+        RetryRule(
+            exception="sluice.exports.errors.DiskFull",
+            action=RetryAction.RETRY,
+            reason="Other tasks give their temporary files back when they end.",
+        ),
+        RetryRule(
+            exception="sluice.errors.TransientError",
+            action=RetryAction.RETRY,
+            reason="The store, the ledger or another writer of the hour was busy.",
+        ),
+        RetryRule(
+            exception="sluice.exports.errors.LakeSchemaError",
+            action=RetryAction.FAIL,
+            reason="The lake's table was changed; trying again does not change it back.",
+        ),
+        RetryRule(
+            exception="sluice.exports.errors.LakeRowError",
+            action=RetryAction.FAIL,
+            reason="A row of the lake is no event; somebody has to mend it first.",
+        ),
+        RetryRule(
+            exception="sluice.exports.errors.LakeFileError",
+            action=RetryAction.FAIL,
+            reason="A data file of the lake is gone; somebody has to restore it first.",
+        ),
+        RetryRule(
+            exception="sluice.errors.SluiceError",
+            action=RetryAction.FAIL,
+            reason="A person has to change something first; the message says what.",
+        ),
+    ]
+)
+
+# Three tries more, after 2, 4 and 8 minutes: a dead writer loses its hour, and a policy is in force, by then.
+EXPORT_RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(minutes=2),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=30),
+    "retry_policy": RETRY_POLICY,
+}
