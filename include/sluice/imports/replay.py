@@ -21,11 +21,11 @@ from sluice.converter.jsontext import parse
 from sluice.event_columns import EVENT_COLUMNS
 from sluice.imports import replay_columns as columns
 from sluice.imports.blocks import Block, Reject, reject_batch
-from sluice.imports.identity import dedup_key, device_of_user, id_fault
+from sluice.imports.identity import dedup_keys, device_of_user, id_fault
 from sluice.imports.json_rows import MAX_LINE_BYTES, JsonPiece, raw_text
 from sluice.imports.records import Piece
 from sluice.imports.replay_columns import Faults
-from sluice.imports.replay_line import Values, read_line
+from sluice.imports.replay_line import Values, read_line, read_lines
 from sluice.imports.tally import Tally, count_bounded
 from sluice.imports.values import MAX_TEXT, printable
 from sluice.lake.schema import STAGED_REPLAY, TIMESTAMP
@@ -86,7 +86,9 @@ class ReplayPipeline:
         faults = Faults()
         found = self._columns([lines[place] for place in places], values, faults)
         found["row"] = pa.array(np.asarray(places, dtype=np.int64) + first)
-        found["extra"] = pa.array([extras.get(place) for place in places], pa.string())
+        found["extra"] = (
+            pa.array(map(extras.get, places), pa.string()) if extras else pa.nulls(len(places), pa.string())
+        )
         batch = pa.RecordBatch.from_arrays(
             [found[name] for name in STAGED_REPLAY.names], schema=STAGED_REPLAY
         )
@@ -106,6 +108,10 @@ class ReplayPipeline:
     def _read(
         self, lines: Sequence[bytes]
     ) -> tuple[list[Values], dict[int, str], list[int], dict[int, RowError]]:
+        if max(map(len, lines), default=0) <= MAX_LINE_BYTES:
+            plain = read_lines(lines)
+            if plain is not None:
+                return plain, {}, list(range(len(lines))), {}
         values: list[Values] = []
         extras: dict[int, str] = {}
         places: list[int] = []
@@ -130,6 +136,7 @@ class ReplayPipeline:
         )
         found = {"uuid": columns.uuid_column(by_key["uuid"], faults)}
         self._require_project(by_key["app"], faults)
+        moments: list[tuple[Sequence[Any], pa.Array]] = []
         for key, kind in EVENT_COLUMNS.items():
             values = by_key[key]
             if kind == "text" and key != "uuid":
@@ -141,7 +148,10 @@ class ReplayPipeline:
             elif kind == "boolean":
                 found[key] = columns.boolean_column(values)
             elif kind == "time":
-                found[key] = columns.time_column(key, values, faults)
+                # Several times of a row are often one.
+                same = next((column for known, column in moments if known == values), None)
+                found[key] = columns.time_column(key, values, faults) if same is None else same
+                moments.append((values, found[key]))
             elif kind == "json":
                 found[key] = columns.json_column(key, values, faults)
         for key in ("amplitude_id", "server_upload_time"):
@@ -183,16 +193,13 @@ def _dedup_columns(
     So an append of the same event within 7 days of the replay is a duplicate. A row without insert id, or
     without device and user, has none.
     """
-    high: list[int | None] = []
-    low: list[int | None] = []
-    for device, user, insert_id in zip(devices, users, insert_ids, strict=True):
-        if device is None or id_fault(device) is not None:
-            device = None if user is None or id_fault(user) is not None else device_of_user(user[:MAX_TEXT])
-        if device is None or not insert_id:
-            high.append(None)
-            low.append(None)
-        else:
-            first, second = dedup_key(device, insert_id)
-            high.append(first)
-            low.append(second)
-    return pa.array(high, pa.int64()), pa.array(low, pa.int64())
+    ids = {device: device if id_fault(device) is None else None for device in set(devices) - {None}}
+    owners = [
+        ids.get(device) or (device_of_user(user[:MAX_TEXT]) if user and id_fault(user) is None else None)
+        for device, user in zip(devices, users, strict=True)
+    ]
+    high, low = dedup_keys(owners, [insert_id or "" for insert_id in insert_ids])
+    absent = np.asarray(
+        [not (owner and insert_id) for owner, insert_id in zip(owners, insert_ids, strict=True)], dtype=bool
+    )
+    return pa.array(high, mask=absent), pa.array(low, mask=absent)

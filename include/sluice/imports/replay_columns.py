@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.converter import RowError
-from sluice.imports.replay_line import require_json
+from sluice.imports.replay_line import are_json, require_json
 from sluice.imports.values import shown
 from sluice.lake.schema import TIMESTAMP
 
@@ -159,20 +159,30 @@ def json_column(key: str, values: Sequence[msgspec.Raw], faults: Faults) -> pa.A
     buffers = [validity, pa.py_buffer(starts), pa.py_buffer(data)]
     texts = pa.Array.from_buffers(pa.binary(), len(values), buffers)
     encoded = texts.dictionary_encode()
-    wrong: dict[int, str] = {}
-    for number, text in enumerate(encoded.dictionary.to_pylist()):
-        if text != b"{}":
-            try:
-                if key in _OBJECTS and not text.startswith(b"{"):
-                    raise RowError(key, f"must be an object, is {shown(text[:60].decode(errors='replace'))}")
-                require_json(key, text)
-            except RowError as error:
-                wrong[number] = error.reason
+    distinct = [text for text in encoded.dictionary.to_pylist() if text != b"{}"]
+    if key in _OBJECTS and (first[present] != ord("{")).any():
+        wrong = _faulty(key, encoded.dictionary.to_pylist())
+    else:
+        wrong = {} if are_json(distinct) else _faulty(key, encoded.dictionary.to_pylist())
     if wrong:
-        for row, number in enumerate(encoded.indices.to_pylist()):
+        numbers = encoded.indices.to_pylist()
+        for row, number in enumerate(numbers):
             if number in wrong:
                 faults.add(row, key, wrong[number])
         # What is not UTF-8 must not become text; its rows are gone anyway.
-        good = np.asarray([number not in wrong for number in encoded.indices.to_pylist()])
-        texts = pc.if_else(pa.array(good), texts, pa.scalar(None, pa.binary()))
+        good = pa.array([number not in wrong for number in numbers])
+        texts = pc.if_else(good, texts, pa.scalar(None, pa.binary()))
     return texts.cast(pa.string())
+
+
+def _faulty(key: str, texts: Sequence[bytes]) -> dict[int, str]:
+    """Say, by place, what is wrong with texts."""
+    wrong = {}
+    for place, text in enumerate(texts):
+        try:
+            if key in _OBJECTS and not text.startswith(b"{"):
+                raise RowError(key, f"must be an object, is {shown(text[:60].decode(errors='replace'))}")
+            require_json(key, text)
+        except RowError as error:
+            wrong[place] = error.reason
+    return wrong

@@ -7,6 +7,7 @@ not fit, or has more keys, is looked at more closely.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -59,22 +60,36 @@ _EXPECTED: dict[Kind, tuple[tuple[type, ...], str]] = {
 Values = tuple[Any, ...]
 
 
-def read_line(line: bytes) -> tuple[Values, str | None]:
-    """Return a line's values in the order of EVENT_COLUMNS, and its other keys as the text of an object.
+def read_lines(lines: Sequence[bytes]) -> list[Values] | None:
+    """Return the values of lines that hold nothing but the known keys in their types, else None.
 
-    A key that the line does not have is null, as in lines of the 48 documented keys. Values of dictionary
-    fields are JSON text that only has the right brackets and quotes. Raises RowError.
+    Values are in the order of EVENT_COLUMNS; a key that a line does not have is null, as in lines of the 48
+    documented keys. Those of dictionary fields are JSON text that only has the right brackets and quotes.
     """
     try:
-        return _values(_decode_exactly(line)), None
+        return list(map(_values, map(_decode_exactly, lines)))
     except _REFUSED:
-        pass
+        return None
+
+
+def read_line(line: bytes) -> tuple[Values, str | None]:
+    """Return one line's values, and its other keys as the text of an object. Raises RowError."""
     try:
         values = _values(_decode_known(line))
         others = {key: raw for key, raw in _decode_members(line).items() if key not in EVENT_COLUMNS}
     except _REFUSED as error:
         raise _fault(line, error) from None
     return values, _extra(others) if others else None
+
+
+def are_json(texts: Iterable[bytes]) -> bool:
+    """Whether all of these are surely texts of one JSON value that every engine can read."""
+    try:
+        for text in texts:
+            orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def require_json(field: str, text: bytes) -> None:
