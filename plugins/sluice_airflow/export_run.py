@@ -71,7 +71,7 @@ def exporter_of(context: Mapping[str, Any], destination: str) -> Exporter:
         config,
         lake=hook.lake,
         ledger=hook.ledger,
-        bucket=Bucket(client, config.bucket, config.prefix),
+        bucket=Bucket.of(client, config),
         run=Run(run_id(context), kind),
     )
 
@@ -134,7 +134,8 @@ def summary(outcomes: Iterable[HourOutcome]) -> dict[str, int]:
     }
 
 
-def _run_id(context: Mapping[str, Any]) -> str:
+def run_id(context: Mapping[str, Any]) -> str:
+    """Return the name of the run, the same for its tasks and for their retries."""
     dag_run = context["dag_run"]
     return f"{dag_run.dag_id}/{dag_run.run_id}"
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import LEDGER_URL, EnvironmentAccess
+from sluice.cli.backfills import plan, size
 from sluice.exports.ranges import HourRange
 from sluice.exports.status import DestinationStatus, status_of
 from sluice.ledger.export_runs import ExportRun
@@ -39,6 +40,10 @@ def exports(context: click.Context, directory: Path | None, ledger_url: str | No
     Connections are those of the environment: AIRFLOW_CONN_<ID> as JSON, else boto3's own chain.
     """
     context.obj = EnvironmentAccess(directory, ledger_url)
+
+
+exports.add_command(plan)
+exports.add_command(size)
 
 
 @exports.command()

@@ -6,7 +6,7 @@ Nothing is written and no event is read: the ledger and listings of the bucket, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from sluice.config import ExportConfig
+from sluice.errors import SluiceError
 from sluice.exports.bucket import Bucket, StoredObject
 from sluice.exports.errors import WindowError
 from sluice.exports.form import config_hash, filter_hash, layout_of
@@ -25,9 +26,15 @@ from sluice.exports.staging import contents_of
 from sluice.lake import Fingerprint, Lake, close_until, closed_until
 from sluice.lake.projection import catch_up
 from sluice.ledger import Ledger, exported
-from sluice.ledger.exported import HourRecord
 from sluice.ledger.registry import recorded_destinations
 from sluice.ledger.tables import hours as hour_table
+
+# How many ranges of hours an error names.
+_NAMED = 5
+
+
+class HoursLeft(SluiceError):
+    """A backfill has come to its end, and hours of its range are not as they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,8 @@ class HourPlan:
     state: HourState
     events: int
     exported: int | None = None
-    # Published after the moment from which a forced backfill counts.
+    published_at: datetime | None = None
+    # Published before the moment from which a forced backfill counts.
     forced: bool = False
 
     @property
@@ -104,6 +112,22 @@ class BackfillPlan:
                 of_span = [hour for hour in same if span.first <= hour.hour <= span.last]
                 yield PlanLine(project, span, what, len(of_span), sum(hour.events for hour in of_span))
 
+    def text(self, *, table: bool = True) -> Iterator[str]:
+        """Yield the plan as lines for a log or a terminal: the table, the sentences, the sums."""
+        for line in self.lines if table else ():
+            yield (
+                f"project {line.project}  {line.hours}: {line.what}, {line.count:,} hours,"
+                f" {line.events:,} events"
+            )
+        yield from self.notes
+        sums = self.totals()
+        basis = f"from {sums['measured_hours']:,} exported hours" if sums["measured_hours"] else "assumed"
+        yield (
+            f"To export: {sums['hours']:,} of {len(self.hours):,} hours, {sums['events']:,} events; about"
+            f" {sums['bytes'] / 1e6:,.1f} MB, {sums['requests']:,} requests, {sums['seconds']:,.0f} s of work"
+            f" ({basis})."
+        )
+
     def totals(self) -> dict[str, Any]:
         """Return the sums: hours by state, and what is to be exported with its estimates.
 
@@ -136,6 +160,38 @@ class BackfillPlan:
 
 def _words(hour: HourPlan) -> str:
     return f"{hour.what}, forced" if hour.forced and hour.state in SETTLED else hour.what
+
+
+def require_data_sets(config: ExportConfig, data_sets: Iterable[str]) -> None:
+    """Raise SluiceError for a data set that the destination does not export."""
+    for name in data_sets:
+        if name not in config.data_sets:
+            raise SluiceError(
+                f"The destination {config.id} does not export {name!r}; its `data_sets` are"
+                f" {', '.join(config.data_sets)}."
+            )
+
+
+def raise_for_left(config: ExportConfig, plan: BackfillPlan, since: datetime) -> None:
+    """Raise HoursLeft if a backfill that began at `since` has left hours of its range undone.
+
+    An hour that was exported and to which events were added while the backfill ran is not left undone.
+    """
+    left = sorted({hour.hour for hour in plan.todo if not _changed_again(hour, since)})
+    if not left:
+        return
+    ranges = list(joined(left))
+    named = "; ".join(str(one) for one in ranges[:_NAMED]) + ("; …" if len(ranges) > _NAMED else "")
+    raise HoursLeft(
+        f"{len(left):,} hours are still to be exported to {config.id}: {named}. The logs of the failed"
+        " export_chunk tasks say why; clear these tasks, or start the backfill again: it goes on where it"
+        " was."
+    )
+
+
+def _changed_again(hour: HourPlan, since: datetime) -> bool:
+    done = hour.published_at is not None and hour.published_at >= since
+    return done and hour.state is HourState.CHANGED
 
 
 class BackfillPlanner:
@@ -210,8 +266,9 @@ class BackfillPlanner:
                     continue
                 view = as_listed(record, listed.get(hour, ())) or look(self._bucket, project, hour)
                 state = hour_state(record, files.get(hour, ()), view, self.wanted(project, hour, content))
-                forced = forced_before is not None and _published_before(record, forced_before)
-                yield HourPlan(project, hour, state, content.rows, known, forced)
+                published_at = record.published_at if record is not None else None
+                forced = is_forced(published_at, forced_before)
+                yield HourPlan(project, hour, state, content.rows, known, published_at, forced)
 
     def wanted(self, project: int, hour: datetime, content: Fingerprint) -> Wanted:
         """Return what an hour with this content should be at the destination."""
@@ -283,5 +340,6 @@ def _outside(hour: datetime, bounds: HourRange | None, start: datetime | None) -
     return bounds is None or not bounds.first <= hour <= bounds.last
 
 
-def _published_before(record: HourRecord | None, moment: datetime) -> bool:
-    return record is not None and record.published_at is not None and record.published_at < moment
+def is_forced(published_at: datetime | None, forced_before: datetime | None) -> bool:
+    """Whether a forced backfill exports an hour whatever its state: published, and not by itself."""
+    return forced_before is not None and published_at is not None and published_at < forced_before

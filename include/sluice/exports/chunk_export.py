@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 
 from sluice.config import ExportConfig
-from sluice.exports.backfill import BackfillPlanner, HourPlan
+from sluice.exports.backfill import BackfillPlanner, HourPlan, is_forced
 from sluice.exports.bucket import Bucket, StoredObject
 from sluice.exports.chunks import Chunk
 from sluice.exports.errors import Refused
@@ -91,6 +91,14 @@ class ChunkExporter:
                 for outcome in work.export(chunk, batch, executor):
                     progress.add(outcome)
                     yield outcome
+
+
+def raise_for_held(outcomes: Iterable[HourOutcome]) -> None:
+    """Raise HourHeld if another writer held hours of a chunk, with the first one's sentence."""
+    held = [outcome for outcome in outcomes if outcome.action == "held"]
+    if held:
+        more = f" The same holds for {len(held) - 1:,} other hours." if len(held) > 1 else ""
+        raise HourHeld(held[0].note + more)
 
 
 @dataclass(frozen=True)
@@ -176,12 +184,9 @@ class _ChunkWork:
                 self._planner.wanted(chunk.project, hour, content.fingerprint),
             )
             published_at = record.published_at if record is not None else None
-            forced = (
-                chunk.forced_before is not None
-                and published_at is not None
-                and published_at < chunk.forced_before
-            )
-            if forced or writes(state, "backfill", reexport_changed=True):
+            if is_forced(published_at, chunk.forced_before) or writes(
+                state, "backfill", reexport_changed=True
+            ):
                 yield _Hour(claim, content, objects)
 
     def _abort_uploads(self, project: int, hours: Collection[datetime]) -> None:
