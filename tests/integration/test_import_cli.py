@@ -179,6 +179,20 @@ def test_a_failed_file_is_seen_and_retried(
     sluice("retry", "shop", "in/c.json")
     import_all(folder, environment, "run-3")
     assert lake.events().count() == 4
+
+    # Rejected rows leave as files, and come again from the lake.
+    shown = sluice("rejects", "shop", "in/b.json", "--export", str(folder / "mend"))
+    assert "shop-rejects-1.json: 1 rows" in shown
+    assert (folder / "mend" / "shop-rejects-1.json").read_text() == GOOD.replace("kind", "type") + "\n"
+    write_converter(folder, ["any", "kind", "type"])
+    assert "in/b.json: 1 rejected rows wait\n" in sluice("again", "shop", "in/b.json")
+    assert "in/b.json: 1 rejected rows wait already" in sluice("again", "shop", "in/b.json")
+    assert "no rejected rows that are open" in sluice("again", "shop", "in/c.json", code=1)
+    import_all(folder, environment, "run-4")
+    assert lake.events().count() == 5
+    assert "in/b.json (its rejected rows, 1)" in sluice("files", "shop", "--state", "done")
+    assert "in/b.json" not in sluice("rejects", "shop")
+
     s3.delete_object(Bucket=bucket, Key="in/d.json")
     assert "is not there" in sluice("retry", "shop", "in/d.json", code=1)
 

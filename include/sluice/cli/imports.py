@@ -19,9 +19,11 @@ from rich.text import Text
 from sluice.access.connections import LEDGER_URL, EnvironmentAccess
 from sluice.config import ImportConfig
 from sluice.converter import Converter
+from sluice.imports.again import import_again
 from sluice.imports.enabling import enable as enable_source
 from sluice.imports.notifications import enable_notifications
 from sluice.imports.preview import MAX_LISTED, Keys, Sample, look_at_keys, sample_rows
+from sluice.imports.rejected_files import export_rejects
 from sluice.imports.rejects import rejected_rows
 from sluice.imports.retry import give_up_file, retry_file
 from sluice.imports.session import ImportRun
@@ -29,6 +31,7 @@ from sluice.imports.taxonomy import taxonomy_of
 from sluice.ledger import files
 
 SOURCE = click.argument("source")
+KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for machines.")
 STATES = ("discovered", "processing", "done", "failed", "given_up")
 _COUNTS = ("rows_read", "loaded", "duplicate", "ignored", "rejected")
@@ -86,20 +89,38 @@ def files_of(access: EnvironmentAccess, source: str, state: str | None) -> None:
     for file in files.of_source(access.ledger, config.id, state):
         numbers = "".join(_number(getattr(file, name)).rjust(12) for name in _COUNTS)
         seconds = "" if file.seconds is None else f"{file.seconds:.1f}"
-        click.echo(f"{file.state:<11}{numbers}{seconds:>9}  {file.key}")
+        click.echo(f"{file.state:<11}{numbers}{seconds:>9}  {file.name}")
         if file.reason:
             click.echo(f"{'':11}{file.reason}")
 
 
 @imports.command()
 @SOURCE
+@KEYS
 @AS_JSON
+@click.option(
+    "--export",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the rows as files in the source's own format to this folder.",
+)
 @click.pass_obj
-def rejects(access: EnvironmentAccess, source: str, as_json: bool) -> None:
-    """List the rows of SOURCE that did not become events, as the last load of each file has them."""
+def rejects(
+    access: EnvironmentAccess, source: str, keys: tuple[str, ...], as_json: bool, folder: Path | None
+) -> None:
+    """List the rows of SOURCE, or of its files KEY, that did not become events, or write them to files.
+
+    Rows that were imported again, or whose file waits for a retry or was given up, are past.
+    """
     config = access.config.source(source)
+    if folder is not None:
+        converter = Converter.from_file(access.config.converter_path(config))
+        exported = export_rejects(access.lake, access.ledger, config, converter, folder, keys)
+        for line in exported.lines(converter):
+            click.echo(line)
+        return
     count = 0
-    for row in rejected_rows(access.lake, access.ledger, config.project, config.id):
+    for row in rejected_rows(access.lake, access.ledger, config.project, config.id, keys):
         count += 1
         if as_json:
             click.echo(json.dumps(asdict(row), ensure_ascii=False, default=str))
@@ -109,6 +130,27 @@ def rejects(access: EnvironmentAccess, source: str, as_json: bool) -> None:
             click.echo(f"    {_line(row.raw)}")
     if not as_json:
         click.echo(f"{count:,} rejected rows")
+
+
+@imports.command()
+@SOURCE
+@KEYS
+@click.pass_obj
+def again(access: EnvironmentAccess, source: str, keys: tuple[str, ...]) -> None:
+    """Import the rejected rows of SOURCE, or of its files KEY, again, by the converter as it is now.
+
+    They come from the lake, the bucket is not touched. The next run of the source takes them.
+    """
+    run = ImportRun.open(access, source, "")
+    taken = import_again(run, keys)
+    for one in taken:
+        click.echo(f"{one.key}: {one.rows:,} rejected rows wait{'' if one.new else ' already'}")
+    what = (
+        f"the next run of {run.source.dag_id} takes them up."
+        if taken
+        else "there is nothing to import again."
+    )
+    click.echo(f"{sum(one.rows for one in taken):,} rows of {len(taken):,} files: {what}")
 
 
 @imports.command()
@@ -135,7 +177,7 @@ def preview(access: EnvironmentAccess, source: str) -> None:
 
 @imports.command()
 @SOURCE
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@KEYS
 @click.pass_obj
 def enable(access: EnvironmentAccess, source: str, keys: tuple[str, ...]) -> None:
     """Let SOURCE import, once its converter has made an event of a row of its files.

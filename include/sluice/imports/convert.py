@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 
 from sluice.converter import Converter
 from sluice.errors import TransientError
+from sluice.imports.again import RejectedRows, StillRejecting
 from sluice.imports.blocks import Block, Pipeline
 from sluice.imports.converters import recall
 from sluice.imports.discovery import Batch
@@ -113,7 +114,8 @@ def _convert_file(
 ) -> dict[str, Any]:
     began = time.monotonic()
     source = run.source
-    pipeline = pipeline_for(source, file.bucket, file.key, converter, run.ledger.now(), run.taxonomy)
+    bucket, again = files.origin(file.bucket)
+    pipeline: Pipeline = pipeline_for(source, bucket, file.key, converter, run.ledger.now(), run.taxonomy)
     tally = Tally()
     writer = StagingWriter(run.lake.filesystem(), run_folder(source.id, run.run))
     progress = _Progress(run, file, holder, tally)
@@ -121,16 +123,21 @@ def _convert_file(
     paths: tuple[str | None, str | None] = (None, None)
     try:
         with writer, _quiet_gc():
-            reader = reader_for(content, converter)
+            reader: FileReader
+            if again:
+                pipeline, reader = StillRejecting(pipeline), RejectedRows(run, file, converter, progress.saw)
+            else:
+                reader = reader_for(content, converter)
             for block in _blocks(pipeline, progress.cut(reader), workers, content):
                 writer.write(block)
                 tally.add(block.tally)
-            failed = _over_budget(source.error_budget, tally, reader)
+            failed = None if again else _over_budget(source.error_budget, tally, reader)
+            columns = reader.columns() if tally.rejected or again else None
             paths = writer.close(events=failed is None)
     except FileError as error:
         # How far it got is no count of the file's rows: none of them has a fate but the file's own.
         failed = f"{error} (Read until then: {progress.rows:,} rows.)" if progress.rows else str(error)
-        tally = Tally()
+        tally, columns = Tally(), None
     staged = {
         "run": run.run,
         "events": paths[0],
@@ -147,6 +154,8 @@ def _convert_file(
         "ignored_fields": _commonest(tally.ignored_fields),
         "notes": _commonest(tally.notes),
         "unplanned": _commonest(tally.unplanned),
+        # What the rejected rows need to be read again.
+        "columns": columns,
     }
     took = time.monotonic() - began
     if not files.stage(
@@ -238,8 +247,7 @@ class _Progress:
 
     def cut(self, reader: FileReader) -> Iterator[tuple[int, Piece]]:
         """Yield the reader's pieces with the number of their first row; `rows` counts those of all pieces."""
-        for piece in reader.pieces():
-            first = self.rows
+        for first, piece in reader.numbered():
             self.rows += piece.count
             yield first, piece
 

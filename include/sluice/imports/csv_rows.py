@@ -100,6 +100,10 @@ class CsvRows(FileReader):
             if count:
                 yield CsvPiece("".join(lines), count, self._names, self._layout, overlong)
 
+    def columns(self) -> list[str] | None:
+        """Return the names of the header, or those that the converter gives."""
+        return self._names or None
+
     def hint(self) -> str | None:
         """Say so if the header looks as if it was written with another delimiter."""
         if len(self._names) == 1:

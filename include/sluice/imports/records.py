@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 # How much of a rejected row's text is kept: a row of 100 MB must not end in the lake as it is.
 MAX_RAW_CHARS = 65_536
+# What says so at its end.
+CUT = "… (cut)"
 
 Record = dict[str, Any]
 
@@ -62,6 +64,17 @@ class FileReader(ABC):
     def hint(self) -> str | None:
         """Say what may be wrong with the settings, for a file of which most rows are bad; None if unknown."""
 
+    def numbered(self) -> Iterator[tuple[int, Piece]]:
+        """Yield the pieces with the number of their first row in the file. Raises as `pieces` does."""
+        first = 0
+        for piece in self.pieces():
+            yield first, piece
+            first += piece.count
+
+    def columns(self) -> list[str] | None:
+        """Return the names of the columns if rows do not carry them, once the first piece was read."""
+        return None
+
     def __iter__(self) -> Iterator[Record | BadRow]:
         """Yield each row once. Raises FileError if the file as a whole cannot be read."""
         for piece in self.pieces():
@@ -75,4 +88,4 @@ class FileReader(ABC):
 
 def cut_raw(text: str) -> str:
     """Cut a row's text to what a reject keeps, and say so."""
-    return text if len(text) <= MAX_RAW_CHARS else f"{text[:MAX_RAW_CHARS]}… (cut)"
+    return text if len(text) <= MAX_RAW_CHARS else f"{text[:MAX_RAW_CHARS]}{CUT}"

@@ -52,7 +52,7 @@ class Report:
         yield f"{'state':<8}" + "".join(f"{head:>12}" for head in heads) + f"{'seconds':>9}  file"
         for file in self.files:
             numbers = "".join(f"{getattr(file, name) or 0:>12,}" for name in _COUNTS)
-            yield f"{file.state:<8}{numbers}{file.seconds or 0:>9.1f}  {file.key}"
+            yield f"{file.state:<8}{numbers}{file.seconds or 0:>9.1f}  {file.name}"
             if file.reason:
                 yield f"{'':10}{file.reason}"
             for title, counts in _remarks(file):

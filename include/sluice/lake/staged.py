@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from sluice.lake.store import Lake, LakeError
+from sluice.ledger.files import origin
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class StagedFile:
 
     @property
     def uri(self) -> str:
-        """The file's name as its rows carry it in the hidden column `object`."""
-        return f"s3://{self.bucket}/{self.key}"
+        """The object's name as its rows carry it in the hidden column `object`, also if they come again."""
+        return f"s3://{origin(self.bucket)[0]}/{self.key}"
 
 
 @contextmanager

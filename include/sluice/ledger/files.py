@@ -52,9 +52,24 @@ class SourceFile:
     seconds: float | None
 
     @property
+    def name(self) -> str:
+        """What people call it: its key, or which rows of which object it holds."""
+        number = origin(self.bucket)[1]
+        return f"{self.key} (its rejected rows, {number})" if number else self.key
+
+    @property
     def place(self) -> tuple[datetime, str]:
         """The file's place in its source's order: LastModified, then key (decisions I-10)."""
         return self.last_modified, self.key
+
+
+def origin(bucket: str) -> tuple[str, int]:
+    """Take apart a file's bucket: the bucket proper, and how often its rejected rows were taken again.
+
+    The number is 0 for an object as it was uploaded (sluice.ledger.again).
+    """
+    name, _, number = bucket.partition("#")
+    return name, int(number or 0)
 
 
 # What a file that was just found does not have yet.
@@ -335,17 +350,6 @@ def find(ledger: Ledger, source: str, bucket: str, key: str) -> SourceFile | Non
             )
         ).first()
     return SourceFile(**row._mapping) if row else None
-
-
-def load_numbers(ledger: Ledger, source: str) -> dict[tuple[str, str], int]:
-    """Return, by (bucket, key), the commit that has the rows of each file of which rows were rejected."""
-    with ledger.begin() as connection:
-        rows = connection.execute(
-            select(files.c.bucket, files.c.key, files.c.load_number).where(
-                files.c.source == source, files.c.load_number.is_not(None), files.c.rejected > 0
-            )
-        )
-        return {(row.bucket, row.key): row.load_number for row in rows}
 
 
 def retry(ledger: Ledger, source: str, bucket: str, found: NewFile, converter_hash: str) -> bool:

@@ -64,7 +64,8 @@ files = Table(
     "files",
     metadata,
     Column("source", String(63), primary_key=True),
-    Column("bucket", String(63), primary_key=True),
+    # For rejected rows that are imported again: `<bucket>#<number>` (sluice.ledger.again).
+    Column("bucket", String(80), primary_key=True),
     Column("key", Text, primary_key=True),
     Column("etag", Text, nullable=False),
     Column("size", BigInteger, nullable=False),

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from sluice.ledger import Ledger, files
+from sluice.ledger.again import open_rejects
 from sluice.ledger.files import NewFile, SourceFile, holder_of
 from sluice.ledger.tables import files as table
 
@@ -191,7 +192,7 @@ def test_a_failed_file_is_retried_as_if_it_was_just_found(ledger: Ledger) -> Non
     facts = {"rows_read": 3, "loaded": 0, "duplicate": 0, "ignored": 0, "rejected": 3, "seconds": 1.5}
     past = {"claimed_by": "r1#0", "claimed_until": T0, "finished_at": T0, "staged": {"run": "r1"}}
     set_file(ledger, "k", state="failed", reason="bad", load_number=4, report={"run": "r1"}, **facts, **past)
-    assert files.load_numbers(ledger, "s") == {("b", "k"): 4}
+    assert [(one.held_in, one.key, one.load_number) for one in open_rejects(ledger, "s")] == [("b", "k", 4)]
     assert files.retry(ledger, "s", "b", new("k", '"2"', minutes=9), "n" * 64)
     with ledger.begin() as connection:
         row = connection.execute(table.select().where(table.c.key == "k")).one()._mapping
@@ -210,7 +211,7 @@ def test_a_failed_file_is_retried_as_if_it_was_just_found(ledger: Ledger) -> Non
     assert (row["state"], row["etag"], row["converter_hash"]) == ("discovered", '"2"', "n" * 64)
     assert row["last_modified"] == T0 + timedelta(minutes=9)
     assert waiting(ledger) == ["k"]
-    assert files.load_numbers(ledger, "s") == {}
+    assert open_rejects(ledger, "s") == []
 
 
 @pytest.mark.parametrize("state", ["discovered", "processing", "done"])

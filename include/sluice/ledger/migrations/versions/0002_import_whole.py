@@ -1,4 +1,4 @@
-"""Remember which converter of a source passed its test."""
+"""Remember which converter of a source passed its test, and name rejected rows that are taken again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,8 +24,19 @@ def upgrade() -> None:
                 sa.Column(name, sluice.ledger.types.UtcDateTime(timezone=True), nullable=True)
             )
 
+    # Room for the names of rejected rows that are imported again.
+    with op.batch_alter_table("files", schema=None) as batch_op:
+        batch_op.alter_column(
+            "bucket", existing_type=sa.String(length=63), type_=sa.String(length=80), existing_nullable=False
+        )
+
 
 def downgrade() -> None:
+
+    with op.batch_alter_table("files", schema=None) as batch_op:
+        batch_op.alter_column(
+            "bucket", existing_type=sa.String(length=80), type_=sa.String(length=63), existing_nullable=False
+        )
 
     with op.batch_alter_table("sources", schema=None) as batch_op:
         batch_op.drop_column("sweep_requested_at")
