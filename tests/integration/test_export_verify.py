@@ -45,7 +45,7 @@ def verify(destination, first=HOUR, last=None):
         destination.config,
         lake=destination.lake,
         ledger=destination.ledger,
-        bucket=Bucket(destination.client, destination.bucket, destination.config.prefix),
+        bucket=Bucket.of(destination.client, destination.config),
     )
     return list(verifier.verify(HourRange(first, last or first)))
 

@@ -35,8 +35,8 @@ class Killed(BaseException):
 class ScriptedBucket(Bucket):
     """A bucket that counts the requests that change something, and runs code around them."""
 
-    def __init__(self, client: Any, name: str, prefix: str = "") -> None:
-        super().__init__(client, name, prefix)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.calls: list[tuple[str, str]] = []
         self.before: Callable[[int, str, str], None] = lambda n, request, key: None
         self.after: Callable[[int, str, str], None] = lambda n, request, key: None
@@ -92,7 +92,7 @@ class Destination:
         load(self.lake, self.ledger, LoadRequest(project, "test", [file], upload_time="event_time"))
 
     def scripted(self) -> ScriptedBucket:
-        return ScriptedBucket(self.client, self.bucket, self.config.prefix)
+        return ScriptedBucket.of(self.client, self.config)
 
     def exporter(self, run: str, kind: str = "backfill", bucket: Bucket | None = None) -> Exporter:
         return Exporter(

@@ -64,7 +64,7 @@ def verify(
             config,
             lake=access.lake,
             ledger=access.ledger,
-            bucket=Bucket(client, config.bucket, config.prefix),
+            bucket=Bucket.of(client, config),
             meter=meter.read,
         )
         reports = []

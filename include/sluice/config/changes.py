@@ -37,6 +37,8 @@ _OF_EXPORTS: Mapping[str, str] = {
     "marker": _FORM,
     "partition_bytes": _FORM,
     "compression_level": _FORM,
+    "encryption": _FORM,
+    "kms_key": _FORM,
     "filter": (
         "Takes effect at the next run. Hours that are exported already keep the events of the old filter"
         " until a backfill exports them again."

@@ -179,25 +179,42 @@ def _shared_queues(imports: Sequence[ImportConfig]) -> list[ConfigProblem]:
 
 
 def _shared_keys(exports: Sequence[ExportConfig]) -> list[ConfigProblem]:
-    """Refuse destinations that could write the same key (decisions E-23).
+    """Refuse destinations that could write the same key, or take each other's files away (decisions E-23).
 
-    File names differ by project, hour and partition only, so bucket, folder and project decide; disabled
-    destinations count, since they can be backfilled.
+    File names differ by project, hour and partition only, so bucket, folder and project decide. An export
+    replaces an hour whatever layout wrote it, so it looks into both folders that a layout could choose.
+    Disabled destinations count, since they can be backfilled.
     """
-    writers: dict[tuple[str, str, int], list[ExportConfig]] = defaultdict(list)
+    neighbours: dict[tuple[str, int], list[ExportConfig]] = defaultdict(list)
     for export in exports:
         for project in export.projects:
-            writers[export.bucket, export.folder(project), project].append(export)
-    return [
-        export.problem(
-            ("bucket",),
-            f"would write the same keys as {_others(export, rivals)}: s3://{bucket}/{folder}{project}_…",
-            "another bucket, prefix or project for one of them",
-        )
-        for (bucket, folder, project), rivals in writers.items()
-        if len(rivals) > 1
-        for export in rivals
-    ]
+            neighbours[export.bucket, project].append(export)
+    problems = []
+    for (bucket, project), sharing in neighbours.items():
+        for export in sharing:
+            rivals = [other for other in sharing if _in_the_way(export, other, project)]
+            if not rivals:
+                continue
+            folder = export.folder(project)
+            if any(other.folder(project) == folder for other in rivals):
+                reason = f"would write the same keys as {_others(export, rivals)}"
+            else:
+                reason = f"and {_others(export, rivals)} would each take the other's files for its own"
+            problems.append(
+                export.problem(
+                    ("bucket",),
+                    f"{reason}: s3://{bucket}/{folder}{project}_…",
+                    "another bucket, prefix or project for one of them",
+                )
+            )
+    return problems
+
+
+def _in_the_way(one: ExportConfig, other: ExportConfig, project: int) -> bool:
+    if one is other:
+        return False
+    looks = [{export.prefix, f"{export.prefix}{project}/"} for export in (one, other)]
+    return one.folder(project) in looks[1] or other.folder(project) in looks[0]
 
 
 def _shared_buckets(exports: Sequence[ExportConfig], known: dict[int, Project]) -> list[ConfigProblem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from sluice.config.fields import (
     ID_RULE,
@@ -15,6 +15,7 @@ from sluice.config.fields import (
     FolderPrefix,
     HourInstant,
     Id,
+    KmsKey,
     Prose,
     Region,
     Text,
@@ -130,6 +131,20 @@ class ExportConfig(ConfigModel):
         allowed="0, 1, 2 or 3",
         meaning="How hard gzip tries: 0 is fastest, 3 smallest.",
     )
+    encryption: Literal["none", "sse-s3", "sse-kms"] = setting(
+        "none",
+        allowed="none, sse-s3 or sse-kms",
+        meaning=(
+            "How the store encrypts the objects: `none` asks for nothing, so that the bucket's own default"
+            " decides; `sse-kms` needs `kms_key`."
+        ),
+    )
+    kms_key: KmsKey | None = setting(
+        None,
+        allowed="with sse-kms, and only then: the ARN, id or alias/… of a KMS key",
+        meaning="The key with which the store encrypts the objects.",
+        validate_default=True,
+    )
     filter: FilterConfig | None = setting(
         None,
         allowed="event_types and where, see docs/export.md, or null",
@@ -167,6 +182,16 @@ class ExportConfig(ConfigModel):
         allowed="a whole number of minutes from 1 to 10080",
         meaning="Minutes after an hour's end from which its export counts as late.",
     )
+
+    @field_validator("kms_key")
+    @classmethod
+    def _key_with_kms_only(cls, key: str | None, info: ValidationInfo) -> str | None:
+        encryption = info.data.get("encryption")
+        if encryption == "sse-kms" and key is None:
+            raise ValueError("missing: encryption is sse-kms, and the store has to know with which key")
+        if encryption in ("none", "sse-s3") and key is not None:
+            raise ValueError(f"a key without a use: encryption is {encryption}")
+        return key
 
     @property
     def dag_id(self) -> str:

@@ -19,6 +19,10 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IMPORT_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
 _CONNECTION = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_KMS_KEY = re.compile(
+    r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/[A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]+)"
+    r"|alias/[A-Za-z0-9/_-]{1,250}|[0-9a-f-]{36}|mrk-[0-9a-f]{32}"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONVERTER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.json")
 _TAXONOMY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.yaml")
@@ -44,6 +48,12 @@ def _text(value: str) -> str:
 def _prose(value: str) -> str:
     if not value.replace("\n", "").replace("\t", "").isprintable():
         raise ValueError("holds control characters")
+    return value
+
+
+def _kms_key(value: str) -> str:
+    if not _KMS_KEY.fullmatch(value):
+        raise ValueError("not a KMS key")
     return value
 
 
@@ -187,6 +197,7 @@ Id = Annotated[str, AfterValidator(_id)]
 Text = Annotated[str, AfterValidator(_text)]
 Prose = Annotated[str, AfterValidator(_prose)]
 Email = Annotated[str, AfterValidator(_email)]
+KmsKey = Annotated[str, AfterValidator(_kms_key)]
 Number = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 Bucket = Annotated[str, AfterValidator(_bucket)]
 ImportBucket = Annotated[str, AfterValidator(_import_bucket)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,9 +33,10 @@ _DENIED = {
     "AllAccessDisabled",
     "403",
     "Forbidden",
-    "KMS.DisabledException",
     "UnauthorizedAccess",
 }
+# AWS names what it missed, for KMS above all: a request for S3 may fail for the right to the key.
+_NAMED = re.compile(r"not authorized to perform: ([a-z0-9-]+:\w+)(?: on (?:resource: )?\"?(arn:[^\s\"]+))?")
 _CREDENTIALS = {
     "InvalidAccessKeyId": "The access key is unknown to the store",
     "SignatureDoesNotMatch": "The secret key does not belong to the access key",
@@ -81,12 +83,13 @@ def _translated(error: ClientError, request: str, bucket: str, prefix: str) -> E
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code in _REFUSED:
         return Refused(f"{error.operation_name}: {code}")
-    return _access_error(code, request, bucket, prefix) or BucketUnavailable(
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return _access_error(code, message, request, bucket, prefix) or BucketUnavailable(
         f"The store of the bucket {bucket} refused {error.operation_name}: {error}. The task is retried."
     )
 
 
-def _access_error(code: str, request: str, bucket: str, prefix: str) -> SluiceError | None:
+def _access_error(code: str, message: str, request: str, bucket: str, prefix: str) -> SluiceError | None:
     if code == "NoSuchBucket":
         return ExportAccessError(
             f"The bucket {bucket} does not exist (NoSuchBucket): create it, or correct `bucket`, `region` or"
@@ -101,13 +104,23 @@ def _access_error(code: str, request: str, bucket: str, prefix: str) -> SluiceEr
         return ExportAccessError(
             f"The bucket {bucket} lies in another region ({code}): set `region` in the destination's YAML."
         )
-    if code in _DENIED or code.startswith("KMS."):
+    if code.startswith("KMS."):
+        return ExportAccessError(
+            f"The bucket {bucket} is there, but the KMS key cannot be used ({code}: {message}): see that the"
+            " key of `kms_key`, or of the bucket's default encryption, exists in the bucket's region and is"
+            " enabled, and that its policy lets the connection's credentials use it (kms:GenerateDataKey,"
+            " kms:Decrypt)."
+        )
+    if code in _DENIED:
         action, on_bucket = _ACTIONS[request]
         resource = f"arn:aws:s3:::{bucket}" if on_bucket else f"arn:aws:s3:::{bucket}/{prefix}*"
+        if named := _NAMED.search(message):
+            action, resource = named[1], named[2] or resource
+        where = "the key's policy" if action.startswith("kms:") else "the bucket's policy"
         return ExportAccessError(
             f"Access to the bucket {bucket} is denied ({code or 'AccessDenied'}): the missing permission is"
-            f" {action} on {resource}. Allow it to the credentials of the destination's connection in the"
-            " bucket's policy or in their IAM policy, and see that no statement denies it; new policies take"
+            f" {action} on {resource}. Allow it to the credentials of the destination's connection in"
+            f" {where} or in their IAM policy, and see that no statement denies it; new policies take"
             " some minutes. docs/export.md has the whole policy."
         )
     return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 from urllib3.exceptions import HTTPError
 
+from sluice.config import ExportConfig
 from sluice.exports.access_errors import explained
 from sluice.exports.errors import BucketUnavailable, Refused
 from sluice.exports.keys import HourObject, listing_prefixes, parse_key
@@ -54,16 +55,24 @@ class ObjectHead:
 
 
 class Bucket:
-    """One bucket below one prefix.
+    """One bucket below one prefix; `encryption` is what each new object asks the store for.
 
     Every method raises ExportAccessError or BucketUnavailable; methods that change something raise Refused
     if their condition does not hold, or if what they work on is gone.
     """
 
-    def __init__(self, client: S3Client, name: str, prefix: str = "") -> None:
+    def __init__(
+        self, client: S3Client, name: str, prefix: str = "", encryption: Mapping[str, Any] | None = None
+    ) -> None:
         self._client = client
         self.name = name
         self.prefix = prefix
+        self._encryption: Any = dict(encryption or {})
+
+    @classmethod
+    def of(cls, client: S3Client, config: ExportConfig) -> Self:
+        """Return a destination's bucket."""
+        return cls(client, config.bucket, config.prefix, encryption_of(config))
 
     def objects(self, project: int, days: Iterable[date]) -> Iterator[StoredObject]:
         """List the objects of a project's days, whatever layout and numbering wrote them."""
@@ -130,7 +139,7 @@ class Bucket:
         """Open a multipart upload and return its id."""
         with self._explained("write"):
             answer = self._client.create_multipart_upload(
-                Bucket=self.name, Key=key, ContentType=content_type, Metadata=metadata
+                Bucket=self.name, Key=key, ContentType=content_type, Metadata=metadata, **self._encryption
             )
         return answer["UploadId"]
 
@@ -167,6 +176,7 @@ class Bucket:
                 Body=body,
                 ContentType=MARKER_TYPE,
                 Metadata=metadata,
+                **self._encryption,
                 **_condition(replaces),
             )
         return answer["ETag"]
@@ -186,6 +196,20 @@ class Bucket:
 
     def _explained(self, request: str) -> Any:
         return explained(request, self.name, self.prefix)
+
+
+def encryption_of(config: ExportConfig) -> dict[str, Any]:
+    """Return what a request that makes an object says of its encryption."""
+    if config.encryption == "sse-s3":
+        return {"ServerSideEncryption": "AES256"}
+    if config.encryption == "sse-kms":
+        # One data key for many objects: without it, each part of each file is a request to KMS.
+        return {
+            "ServerSideEncryption": "aws:kms",
+            "SSEKMSKeyId": config.kms_key,
+            "BucketKeyEnabled": True,
+        }
+    return {}
 
 
 def _condition(replaces: str | None) -> Any:

@@ -22,6 +22,8 @@ _SHAPING = (
     "marker",
     "partition_bytes",
     "compression_level",
+    "encryption",
+    "kms_key",
 )
 
 

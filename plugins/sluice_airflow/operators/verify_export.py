@@ -46,7 +46,7 @@ class VerifyExportOperator(BaseOperator):
         hook = SluiceHook()
         config = hook.config.export(self.destination)
         client = hook.store(config.connection, config.region).client()
-        bucket = Bucket(client, config.bucket, config.prefix)
+        bucket = Bucket.of(client, config)
         reports = []
         events = size = 0
         started = said = time.monotonic()

@@ -54,13 +54,30 @@ def test_two_destinations_on_one_key_are_refused_with_both_files(folder, one, ot
         pytest.param({"bucket": "other-bucket"}, id="another bucket"),
         pytest.param({"prefix": "x"}, id="another prefix"),
         pytest.param({"projects": [11]}, id="another project"),
-        pytest.param({"flat_layout": True}, id="another layout"),
     ],
 )
 def test_destinations_that_never_meet_are_fine(folder, other):
     folder.export("a")
     folder.export("b", **other)
     assert exports(folder) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param({}, {"flat_layout": True}, id="two layouts below one prefix"),
+        pytest.param({"prefix": "x"}, {"prefix": "x", "dialect": "documented"}, id="two dialects"),
+        pytest.param(
+            {"flat_layout": True}, {"prefix": "10", "flat_layout": True}, id="a folder of the other's"
+        ),
+    ],
+)
+def test_destinations_that_would_replace_each_others_files_are_refused(folder, one, other):
+    """An hour is replaced whatever layout wrote it, so another layout is no other place (decisions E-10)."""
+    folder.export("a", **one)
+    folder.export("b", **other)
+    assert exports(folder) == []
+    assert all("would each take the other's files for its own" in message for message in messages(folder))
 
 
 def test_a_bucket_serves_one_organisation(folder):

@@ -79,3 +79,32 @@ def test_a_record_in_the_ledger_is_read_back_as_the_same_model():
 def test_a_model_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         export().bucket = "other"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "alias/exports",
+        "1234abcd-12ab-34cd-56ef-1234567890ab",
+        "arn:aws:kms:eu-central-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab",
+        "arn:aws-cn:kms:cn-north-1:111122223333:alias/exports",
+    ],
+)
+def test_a_kms_key_may_be_named_in_every_way(key):
+    made = export(encryption="sse-kms", kms_key=key)
+    assert made.kms_key == key
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encryption": "sse-kms"}, "missing: encryption is sse-kms"),
+        ({"kms_key": "alias/x"}, "a key without a use: encryption is none"),
+        ({"encryption": "sse-s3", "kms_key": "alias/x"}, "a key without a use: encryption is sse-s3"),
+        ({"encryption": "sse-kms", "kms_key": "my key"}, "not a KMS key"),
+        ({"encryption": "aws:kms"}, "'none', 'sse-s3' or 'sse-kms'"),
+    ],
+)
+def test_encryption_and_key_belong_together(settings, message):
+    with pytest.raises(ValueError, match=message):
+        export(**settings)

@@ -17,6 +17,8 @@ from sluice.exports.form import config_hash, filter_hash
         {"marker": False},
         {"partition_bytes": 2048},
         {"compression_level": 2},
+        {"encryption": "sse-s3"},
+        {"encryption": "sse-kms", "kms_key": "alias/exports"},
     ],
 )
 def test_settings_that_shape_the_objects_change_the_hash(change):
