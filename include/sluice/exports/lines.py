@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.exports.errors import LakeSchemaError
+from sluice.exports.errors import LakeRowError, LakeSchemaError
+from sluice.exports.json_check import BadJson, JsonCheck
 from sluice.lake.schema import EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
 
 Dialect = Literal["observed", "documented"]
@@ -68,6 +69,7 @@ class LineEncoder:
         self._heads = {key: f"{',' if n else '{'}{json.dumps(key)}:" for n, key in enumerate(self._keys)}
         # Columns that had too many distinct values for a dictionary to pay.
         self._varied: set[str] = set()
+        self._json = JsonCheck()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class LineEncoder:
     def encode(self, batch: pa.RecordBatch) -> Iterator[Lines]:
         """Encode a batch, in several pieces if it is large.
 
-        Raises LakeSchemaError if a column is missing.
+        Raises LakeSchemaError if a column is missing, LakeRowError if a dictionary field is not JSON.
         """
         missing = [name for name in self.columns if name not in batch.schema.names]
         if missing:
@@ -86,7 +88,11 @@ class LineEncoder:
                 " version of Sluice; bring both to the same version."
             )
         for part in _bounded(batch):
-            yield _lines(self._join(part))
+            try:
+                text = self._join(part)
+            except BadJson as bad:
+                _refuse_row(part, bad.text)
+            yield _lines(text)
 
     def _join(self, batch: pa.RecordBatch) -> pa.StringArray:
         times: list[tuple[pa.Array, pa.Array]] = []
@@ -122,6 +128,7 @@ class LineEncoder:
                 self._varied.add(key)
         if column.null_count == 0 and pa.types.is_string(column.type):
             if key in JSON_COLUMNS:
+                self._json.check(column)
                 return [head, _one_line(column)]
             if not _contains_escaped(column):
                 return [f'{head}"', column, '"']
@@ -148,6 +155,7 @@ class LineEncoder:
         elif pa.types.is_integer(column.type):
             text = column.cast(pa.string())
         elif key in JSON_COLUMNS:
+            self._json.check(_as_string(column))
             text = _one_line(_as_string(column))
         else:
             text = _quoted(_as_string(column))
@@ -169,10 +177,24 @@ class LineEncoder:
         extra = batch.column("extra")
         if extra.null_count == len(extra):
             return ["}\n"]
+        self._json.check(_as_string(extra))
         text = pc.utf8_trim_whitespace(_one_line(_as_string(extra)))
         members = pc.utf8_trim_whitespace(pc.utf8_slice_codeunits(text, 1, -1)).fill_null("")
         present = pc.greater(pc.binary_length(members), 0)
         return [pc.if_else(present, pc.binary_join_element_wise(",", members, "}\n", ""), "}\n")]
+
+
+def _refuse_row(batch: pa.RecordBatch, text: str) -> NoReturn:
+    """Raise LakeRowError for the first row with this text in a dictionary field."""
+    for name in (JSON_COLUMNS | {"extra"}).intersection(batch.schema.names):
+        row = pc.index(_as_string(batch.column(name)), text).as_py()
+        if row >= 0:
+            raise LakeRowError(
+                f"The lake's event {batch.column('uuid')[row]} (server_upload_time"
+                f" {batch.column('server_upload_time')[row]}) has text in {name} that is not JSON. Another"
+                " program wrote it: mend or delete this row in the lake's events, then export the hour again."
+            )
+    raise AssertionError("a text that no row has")
 
 
 def _append(pieces: list[_Piece], more: list[_Piece]) -> None:

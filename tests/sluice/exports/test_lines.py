@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.exports import lines as lines_module
-from sluice.exports.errors import LakeSchemaError
+from sluice.exports.errors import LakeRowError, LakeSchemaError
 from sluice.exports.lines import LineEncoder, export_keys
 from sluice.lake.schema import EVENTS, EXPORT_FIELDS, EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
 
@@ -177,3 +177,25 @@ def test_a_missing_column_is_named():
     batch = batch_of([{}]).drop_columns(["uuid", "city"])
     with pytest.raises(LakeSchemaError, match="city, uuid"):
         list(LineEncoder().encode(batch))
+
+
+@pytest.mark.parametrize("rows", [3, 2_000])
+@pytest.mark.parametrize("column", ["event_properties", "data", "extra"])
+@pytest.mark.parametrize("text", ['{"a":', "{'a':1}", '{"a":NaN}', '{"a":1} {}', ""])
+def test_a_dictionary_field_that_is_not_json_names_the_row(rows, column, text):
+    """Few distinct values are read one by one, many by the engine: both refuse the same."""
+    events = [
+        {"uuid": f"u{n}", "event_properties": f'{{"n":{n}}}', "extra": f'{{"x":{n}}}'} for n in range(rows)
+    ]
+    events[rows - 2][column] = text
+    with pytest.raises(LakeRowError, match=f"event u{rows - 2} .*has text in {column} that is not JSON"):
+        list(LineEncoder().encode(batch_of(events)))
+
+
+@pytest.mark.parametrize("rows", [3, 2_000])
+def test_text_that_only_strict_readers_refuse_is_let_through(rows):
+    texts = ['{"a":"\\ud800"}', "[1e999]", '{"a":1,"a":2}', "3", '"text"', " {} "]
+    events = [{"event_properties": f'{{"n":{n}}}'} for n in range(rows)] + [
+        {"event_properties": t} for t in texts
+    ]
+    assert sum(map(len, LineEncoder().encode(batch_of(events)))) == rows + len(texts)
