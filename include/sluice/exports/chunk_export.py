@@ -136,10 +136,12 @@ class _ChunkWork:
     ) -> Iterator[HourOutcome]:
         """Claim a batch of hours, plan them anew, stage and publish them."""
         ids = {hour.hour: HourId(self._config.id, chunk.project, hour.hour) for hour in batch}
-        claims = {
-            claim.id.hour: claim
+        claimed = {
+            claim.id: claim
             for claim in exported.claim_all(self._ledger, ids.values(), self._run.id, self._lease)
         }
+        # In the order asked for.
+        claims = {hour: claimed[id] for hour, id in ids.items() if id in claimed}
         for hour in ids.keys() - claims.keys():
             yield _held(ids[hour], _who_holds(self._ledger, ids[hour]))
         begun: set[datetime] = set()
@@ -208,11 +210,19 @@ class _ChunkWork:
             publish(self._bucket, self._ledger, hour.claim, staged, self._lease, recorded=False)
         except (HourHeld, Refused) as lost:
             # Refused while staging: another writer has aborted the uploads.
-            if staged is not None:
-                self._stager.abandon(staged)
+            self._abandon(staged)
             log.warning("%s", lost)
             return _held(id, str(lost) if isinstance(lost, HourHeld) else _LOST.format(id=id, why=lost))
+        except Exception:
+            # Nobody needs to wait for this run: whoever comes next begins the hour anew.
+            self._abandon(staged)
+            exported.release(self._ledger, hour.claim)
+            raise
         return HourOutcome(id.project, id.hour, "published", staged.rows, staged.bytes, len(staged.files))
+
+    def _abandon(self, staged: StagedHour | None) -> None:
+        if staged is not None:
+            self._stager.abandon(staged)
 
 
 _LOST = (
