@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from sluice.imports.replay import export_order
 from sluice.imports.session import ImportRun
@@ -48,7 +49,7 @@ def load_run(run: ImportRun) -> Loaded:
             source=source.id,
             files=[_staged_file(file) for file in group],
             upload_time=source.upload_time,
-            decide=decide_replay if source.replay else decide,
+            decide=partial(decide_replay, error_budget=source.error_budget) if source.replay else decide,
         )
         loaded = load(run.lake, run.ledger, request)
         result.files += len(group)

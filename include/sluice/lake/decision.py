@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -45,7 +45,8 @@ class Decision:
     is kept, and its place in the load, which is by server_upload_time (`seq`, -1 of a row that is not kept).
     `assigned` has, by column, what the row gets instead of what was staged, times in epoch microseconds.
     `rejected` has, per file, the rows that the decision refuses, as STAGED_REJECTS; they are not kept, and
-    no duplicates. `sample` has some of the duplicates.
+    no duplicates. `sample` has some of the duplicates. `failed` says, by a file's number, why none of its
+    rows is kept: the decision has rejected too many of them.
     """
 
     keep: np.ndarray
@@ -56,6 +57,7 @@ class Decision:
     new_users: pa.Table
     new_devices: pa.Table
     sample: Sequence[Dropped] = ()
+    failed: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def in_order(self) -> bool:

@@ -167,19 +167,21 @@ def _loaded_files(
     files: Sequence[StagedFile], staged: Sequence[StagedFile], decision: Decision
 ) -> Iterator[LoadedFile]:
     decided = {
-        file.name: (kept, refused.num_rows)
-        for file, kept, refused in zip(staged, decision.kept_per_file, decision.rejected, strict=True)
+        file.name: (kept, refused.num_rows, decision.failed.get(number))
+        for number, (file, kept, refused) in enumerate(
+            zip(staged, decision.kept_per_file, decision.rejected, strict=True)
+        )
     }
     for file in files:
-        if file.failed:
+        loaded, refused, failed = decided.get(file.name, (0, 0, file.failed))
+        if failed:
             # None of its rows was loaded: those that could have been count as rejected with the file.
             counts = Counts(file.rows_read, 0, 0, file.ignored, file.rows_read - file.ignored)
         else:
-            loaded, refused = decided.get(file.name, (0, 0))
             rejected = file.rejected + refused
             duplicate = file.rows_read - loaded - file.ignored - rejected
             counts = Counts(file.rows_read, loaded, duplicate, file.ignored, rejected)
-        yield LoadedFile(file.bucket, file.key, file.etag, counts, file.failed)
+        yield LoadedFile(file.bucket, file.key, file.etag, counts, failed)
 
 
 def _side_rows(rows: pa.Table, schema: pa.Schema, entry: LogEntry) -> Iterator[pa.RecordBatch]:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import duckdb
@@ -18,181 +21,236 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.event_columns import EVENT_COLUMNS
-from sluice.lake.decision import Decision, UploadTime
+from sluice.lake.decision import Decision, UploadTime, kept_per_file, order_of
+from sluice.lake.duplicates import choose_sample
+from sluice.lake.key_search import find_keys
+from sluice.lake.keys import UUID, Keys
 from sluice.lake.schema import MAX_RAW_CHARS, STAGED_REJECTS, STAGED_REPLAY
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
 from sluice.lake.staged import StagedFile, open_staged
 
-_NARROW = ["row", "uuid", "user_id", "device_id", "amplitude_id", "server_upload_time"]
-# A row's place in the order of files and of the rows in each.
-_PLACE = 'file * 1_000_000_000_000 + "row"'
+_IDS = ["user_id", "device_id", "amplitude_id"]
+_STAGED = pa.schema([pa.field("place", pa.int64()), *(STAGED_REPLAY.field(name) for name in _IDS)])
+_COLUMNS = [*UUID.columns, *_IDS, "server_upload_time"]
+_BATCH_ROWS = 100_000
 
 
 def decide_replay(
-    snapshot: Snapshot, files: Sequence[StagedFile], instant: datetime, upload_time: UploadTime
+    snapshot: Snapshot,
+    files: Sequence[StagedFile],
+    instant: datetime,
+    upload_time: UploadTime,
+    error_budget: float = 1.0,
 ) -> Decision:
     """Decide the rows of staged files (STAGED_REPLAY); neither instant nor `upload_time` changes a row.
 
-    Of rows with one uuid the first stays, in the order of files and rows; one that the project has goes.
+    Of rows with one uuid the first stays, in the order of files and rows; one that the project has goes. A
+    file of which more than the share `error_budget` is rejected, now or before, fails as a whole.
     """
     with connect() as connection:
-        _stage(connection, snapshot, files)
-        _drop_known(connection, snapshot)
-        _refuse_ids_of_others(connection, snapshot)
-        _drop_doubles(connection)
-        new_users = _new_keys(connection, snapshot, "users", "user_id", "user_id IS NOT NULL")
-        new_devices = _new_keys(
-            connection, snapshot, "devices", "device_id", "user_id IS NULL AND device_id IS NOT NULL"
-        )
-        arrays = connection.sql(
-            """
-            SELECT keep, CASE WHEN keep THEN
-                row_number() OVER (PARTITION BY keep ORDER BY upload_time, file, "row") - 1 ELSE -1 END AS seq
-            FROM staged ORDER BY file, "row"
-            """
-        ).fetchnumpy()
-        kept = dict(connection.sql("SELECT file, count(*) FROM staged WHERE keep GROUP BY file").fetchall())
-        return Decision(
-            keep=np.asarray(arrays["keep"], dtype=bool),
-            seq=np.asarray(arrays["seq"], dtype=np.int64),
-            assigned={},
-            kept_per_file=[kept.get(index, 0) for index in range(len(files))],
-            rejected=[_rejects(connection, snapshot, index, file) for index, file in enumerate(files)],
-            new_users=new_users,
-            new_devices=pa.concat_tables([new_devices, _taken(connection, snapshot)]),
-        )
-
-
-def _stage(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, files: Sequence[StagedFile]) -> None:
-    """Load the narrow columns of all staged files into the table `staged`."""
-    connection.execute(
-        """
-        CREATE TEMP TABLE staged (
-            file INTEGER, "row" BIGINT, uuid VARCHAR, user_id VARCHAR, device_id VARCHAR,
-            amplitude_id BIGINT, upload_time BIGINT, keep BOOLEAN, holder VARCHAR)
-        """
+        rows = _stage(connection, snapshot, files)
+        keys = Keys(rows.high, rows.low)
+        found = find_keys(snapshot, UUID, keys)
+        out = np.zeros(len(rows.high), dtype=bool)
+        asked, key = keys.find(rows.high, rows.low)
+        out[asked] = np.isin(key, found.key)
+        _set_out(connection, out)
+        _side(connection, snapshot, "users", "amplitude_id", "user_id IS NOT NULL", "lake_holders")
+        holders, failed = _refuse(connection, files, rows, out, error_budget)
+        refused = np.zeros(len(out), dtype=bool)
+        refused[list(holders)] = True
+        keep = np.zeros(len(out), dtype=bool)
+        # A row that is refused keeps no other of its uuid out.
+        keep[Keys(rows.high, rows.low, ~out & ~refused).first] = True
+        _set_out(connection, ~keep)
+        new_users, new_devices = _new_ids(connection, snapshot)
+    stayed = np.zeros(len(out), dtype=bool)
+    stayed[asked] = keep[keys.first[key]] | np.isin(key, found.key)
+    return Decision(
+        keep=keep,
+        seq=order_of(keep, rows.times),
+        assigned={},
+        kept_per_file=kept_per_file(keep, rows.per_file),
+        rejected=list(_rejects(snapshot, files, rows, holders)),
+        new_users=new_users,
+        new_devices=new_devices,
+        sample=choose_sample(
+            rows.per_file, ~keep & ~refused & stayed & ~rows.of(failed), rows.high, rows.low, keys, found
+        ),
+        failed=failed,
     )
-    schema = pa.schema([STAGED_REPLAY.field(name) for name in _NARROW])
-    for index, staged in enumerate(files):
-        with open_staged(snapshot.lake, str(staged.events)) as file:
-            batches = (batch.select(_NARROW) for batch in file.iter_batches(columns=_NARROW))
-            connection.register("one_file", pa.RecordBatchReader.from_batches(schema, batches))
-            connection.execute(
-                f"""
-                INSERT INTO staged
-                SELECT {index}, "row", uuid, user_id, device_id, amplitude_id, epoch_us(server_upload_time),
-                       true, NULL
-                FROM one_file
-                """
-            )
-            connection.unregister("one_file")
 
 
-def _drop_known(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
-    """Clear `keep` of every row whose uuid the project has, in whatever hour."""
-    history = snapshot.dataset("events").scanner(columns=["uuid"], batch_size=100_000, use_threads=False)
-    connection.register("history", history.to_reader())
+@dataclass(frozen=True)
+class _Rows:
+    """Of all staged rows the keys and the times, in epoch microseconds."""
+
+    high: np.ndarray
+    low: np.ndarray
+    times: np.ndarray
+    per_file: list[int]
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The place of each file's first row, and after the last file the number of all rows."""
+        return np.cumsum([0, *self.per_file])
+
+    def of(self, files: Iterable[int]) -> np.ndarray:
+        """Return which rows are of these files."""
+        mine = np.zeros(len(self.high), dtype=bool)
+        for file in files:
+            mine[self.starts[file] : self.starts[file + 1]] = True
+        return mine
+
+    def per_file_of(self, places: np.ndarray) -> Counter[int]:
+        """Return how many of these rows each file has, for those that have some."""
+        return Counter((np.searchsorted(self.starts, places, side="right") - 1).tolist())
+
+
+def _stage(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, files: Sequence[StagedFile]) -> _Rows:
+    """Read the narrow columns of all files: keys and times into arrays, ids into the table `staged`."""
     connection.execute(
-        """
-        CREATE TEMP TABLE known AS
-        SELECT DISTINCT uuid::UUID AS uuid FROM history
-        SEMI JOIN (SELECT uuid::UUID AS wanted FROM staged) ON uuid::UUID = wanted
-        """
+        "CREATE TEMP TABLE staged (place BIGINT, user_id VARCHAR, device_id VARCHAR, amplitude_id BIGINT)"
     )
-    connection.unregister("history")
-    connection.execute("UPDATE staged SET keep = false FROM known k WHERE staged.uuid::UUID = k.uuid")
+    halves: list[tuple[np.ndarray, np.ndarray]] = []
+    times: list[np.ndarray] = []
+    per_file: list[int] = []
+
+    def rows(file: StagedFile) -> Iterator[pa.RecordBatch]:
+        place = sum(per_file)
+        per_file.append(0)
+        with open_staged(snapshot.lake, str(file.events)) as staged:
+            for batch in staged.iter_batches(_BATCH_ROWS, columns=_COLUMNS):
+                high, low, _ = UUID.halves(batch)
+                halves.append((high, low))
+                times.append(batch.column("server_upload_time").cast(pa.int64()).to_numpy())
+                places = np.arange(place + per_file[-1], place + per_file[-1] + batch.num_rows)
+                per_file[-1] += batch.num_rows
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(places), *(batch.column(name) for name in _IDS)], schema=_STAGED
+                )
+
+    for file in files:
+        connection.register("one_file", pa.RecordBatchReader.from_batches(_STAGED, rows(file)))
+        connection.execute("INSERT INTO staged SELECT * FROM one_file")
+        connection.unregister("one_file")
+    empty = [np.empty(0, dtype=np.int64)]
+    return _Rows(
+        np.concatenate([high for high, _ in halves] or empty),
+        np.concatenate([low for _, low in halves] or empty),
+        np.concatenate(times or empty),
+        per_file,
+    )
 
 
-def _refuse_ids_of_others(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
-    """Clear `keep`, and name the holder, of rows with an Amplitude ID that is another user's.
+def _set_out(connection: duckdb.DuckDBPyConnection, out: np.ndarray) -> None:
+    """Let the view `rows` be the staged rows without these."""
+    connection.register("dropped", pa.table({"place": np.flatnonzero(out)}))
+    connection.execute("CREATE OR REPLACE TEMP VIEW rows AS FROM staged ANTI JOIN dropped USING (place)")
+
+
+def _refuse(
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[StagedFile],
+    rows: _Rows,
+    out: np.ndarray,
+    error_budget: float,
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Return, by place, who holds the IDs of the rows that are refused, and by number why files fail.
+
+    The rows of files that fail are put `out`; what they held is free again, so the others are looked at anew.
+    """
+    refused: dict[int, str] = {}
+    failed: dict[int, str] = {}
+    while True:
+        holders = _ids_of_others(connection)
+        places = np.fromiter(holders, dtype=np.int64)
+        new = {}
+        for number, mine in rows.per_file_of(places).items():
+            rejected, read = files[number].rejected + mine, files[number].rows_read
+            if rejected > error_budget * read:
+                new[number] = (
+                    f"{rejected:,} of {read:,} rows were rejected ({rejected / read:.1%}), more than the"
+                    f" source's error budget of {error_budget:.1%}, so none is loaded: {mine:,} ×"
+                    " amplitude_id: … is the Amplitude ID of another user in this lake"
+                )
+        if not new:
+            return refused | holders, failed
+        failed |= new
+        gone = rows.of(new)
+        refused |= {place: holder for place, holder in holders.items() if gone[place]}
+        out |= gone
+        _set_out(connection, out)
+
+
+def _ids_of_others(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
+    """Return, by place, the holder of each row's Amplitude ID that is another user's.
 
     It is the user's who has it in the lake, else the first one's in this load. Rows without a user are
     never refused: an anonymous device has the ID of the user it was last seen with (amplitude-spec 1.6).
     """
-    _side(connection, snapshot, "users", "amplitude_id", "keep AND user_id IS NOT NULL", "lake_holders")
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE holders AS
-        SELECT amplitude_id, list(DISTINCT user_id) AS users FROM lake_holders GROUP BY amplitude_id
-        UNION ALL
-        SELECT amplitude_id, [arg_min(user_id, {_PLACE})] FROM staged
-        ANTI JOIN lake_holders USING (amplitude_id)
-        WHERE keep AND user_id IS NOT NULL GROUP BY amplitude_id
-        """
-    )
-    connection.execute(
-        """
-        UPDATE staged SET keep = false, holder = h.users[1] FROM holders h
-        WHERE staged.keep AND staged.amplitude_id = h.amplitude_id
-          AND NOT list_contains(h.users, staged.user_id)
-        """
+    return dict(
+        connection.sql(
+            """
+            WITH holders AS (
+                SELECT amplitude_id, list(DISTINCT user_id) AS users FROM lake_holders GROUP BY amplitude_id
+                UNION ALL
+                SELECT amplitude_id, [arg_min(user_id, place)] FROM rows
+                ANTI JOIN lake_holders USING (amplitude_id)
+                WHERE user_id IS NOT NULL GROUP BY amplitude_id
+            )
+            SELECT place, users[1] FROM rows JOIN holders USING (amplitude_id)
+            WHERE user_id IS NOT NULL AND NOT list_contains(users, user_id)
+            """
+        ).fetchall()
     )
 
 
-def _drop_doubles(connection: duckdb.DuckDBPyConnection) -> None:
-    """Clear `keep` of every row but the first of each uuid."""
-    connection.execute(
-        f"""
-        UPDATE staged SET keep = false FROM (
-            SELECT uuid::UUID AS uuid, min({_PLACE}) AS first FROM staged WHERE keep GROUP BY ALL
-            HAVING count(*) > 1) d
-        WHERE staged.keep AND staged.uuid::UUID = d.uuid AND {_PLACE} > d.first
-        """
-    )
+def _new_ids(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> tuple[pa.Table, pa.Table]:
+    """Return the users and the devices that the lake does not have, with the ID of their first row.
 
-
-def _new_keys(
-    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str, key: str, those: str
-) -> pa.Table:
-    """Return the users or devices that the lake does not have, with the ID of their first row; also as
-    `new_<table>`.
+    An ID of a kept row that no side table would have otherwise, as a user's second one, comes as that of a
+    device without id: the lake's counter looks into the side tables before it gives an ID away.
     """
-    _side(connection, snapshot, table, key, f"keep AND {those}", f"lake_{table}")
+    for table, key, those in (
+        ("users", "user_id", "user_id IS NOT NULL"),
+        ("devices", "device_id", "user_id IS NULL AND device_id IS NOT NULL"),
+    ):
+        _side(connection, snapshot, table, key, those, f"lake_{table}")
+        _side(connection, snapshot, table, "amplitude_id", "true", f"ids_of_{table}")
+        connection.execute(
+            f"""
+            CREATE TEMP TABLE new_{table} AS
+            SELECT {key}, arg_min(amplitude_id, place) AS amplitude_id FROM rows
+            ANTI JOIN lake_{table} USING ({key}) WHERE {those} GROUP BY {key}
+            """
+        )
     connection.execute(
-        f"""
-        CREATE TEMP TABLE new_{table} AS
-        SELECT {key}, arg_min(amplitude_id, {_PLACE}) AS amplitude_id FROM staged
-        ANTI JOIN lake_{table} USING ({key})
-        WHERE keep AND {those} GROUP BY {key}
+        """
+        INSERT INTO new_devices
+        SELECT DISTINCT NULL, amplitude_id FROM rows
+        ANTI JOIN ids_of_users USING (amplitude_id) ANTI JOIN ids_of_devices USING (amplitude_id)
+        ANTI JOIN new_users USING (amplitude_id) ANTI JOIN new_devices USING (amplitude_id)
         """
     )
-    found: pa.Table = connection.sql(f"SELECT * FROM new_{table}").to_arrow_table()
-    return found
-
-
-def _taken(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> pa.Table:
-    """Return, as devices without id, the IDs of kept rows that no side table would have otherwise.
-
-    They are a user's or a device's second one. The lake's counter looks into the side tables before it gives
-    an ID away, so each one that is in use must be there.
-    """
-    for table in ("users", "devices"):
-        _side(connection, snapshot, table, "amplitude_id", "keep", f"ids_of_{table}")
-    found: pa.Table = connection.sql(
-        """
-        SELECT DISTINCT NULL::VARCHAR AS device_id, amplitude_id FROM staged
-        ANTI JOIN ids_of_users USING (amplitude_id)
-        ANTI JOIN ids_of_devices USING (amplitude_id)
-        ANTI JOIN new_users USING (amplitude_id)
-        ANTI JOIN new_devices USING (amplitude_id)
-        WHERE keep
-        """
-    ).to_arrow_table()
-    return found
+    users, devices = (
+        connection.sql(f"SELECT * FROM new_{table}").to_arrow_table() for table in ("users", "devices")
+    )
+    return users, devices
 
 
 def _side(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str, by: str, those: str, into: str
 ) -> None:
     """Fill a table with the rows of a side table that share a value of the column `by` with `those` rows."""
-    connection.register("side", snapshot.dataset(table).scanner(batch_size=100_000).to_reader())
+    connection.register("side", snapshot.dataset(table).scanner(batch_size=_BATCH_ROWS).to_reader())
     connection.register("committed", snapshot.committed)
     connection.execute(
         f"""
         CREATE TEMP TABLE {into} AS
         SELECT s.* FROM side s
-        SEMI JOIN (SELECT {by} FROM staged WHERE {those}) w ON s.{by} = w.{by}
+        SEMI JOIN (SELECT {by} FROM rows WHERE {those}) w ON s.{by} = w.{by}
         SEMI JOIN committed c ON s.n = c.n AND s.attempt = c.attempt
         """
     )
@@ -201,35 +259,40 @@ def _side(
 
 
 def _rejects(
-    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, index: int, staged: StagedFile
-) -> pa.Table:
-    """Return a file's refused rows as STAGED_REJECTS; they lie on disk, not in memory."""
-    holders = dict(
-        connection.execute(
-            'SELECT "row", holder FROM staged WHERE file = ? AND holder IS NOT NULL', [index]
-        ).fetchall()
-    )
-    if not holders:
-        return STAGED_REJECTS.empty_table()
+    snapshot: Snapshot, files: Sequence[StagedFile], rows: _Rows, holders: Mapping[int, str]
+) -> Iterator[pa.Table]:
+    """Yield each file's refused rows as STAGED_REJECTS; they lie on disk, not in memory."""
+    places = np.sort(np.fromiter(holders, dtype=np.int64))
 
-    def refused() -> Iterator[pa.RecordBatch]:
-        numbers = np.fromiter(holders, dtype=np.int64)
-        with open_staged(snapshot.lake, str(staged.events)) as file:
-            for batch in file.iter_batches(batch_size=5_000):
-                mine = batch.filter(pa.array(np.isin(batch.column("row").to_numpy(), numbers)))
-                rows = [
-                    {
-                        "row": row["row"],
-                        "field": "amplitude_id",
-                        "reason": f"{row['amplitude_id']} is the Amplitude ID of another user in this lake,"
-                        f" {json.dumps(holders[row['row']][:60], ensure_ascii=False)}",
-                        "raw": _line(row, snapshot.project)[:MAX_RAW_CHARS],
-                    }
-                    for row in mine.to_pylist()
-                ]
-                yield pa.RecordBatch.from_pylist(rows, STAGED_REJECTS)
+    def refused(file: StagedFile, place: int) -> Iterator[pa.RecordBatch]:
+        with open_staged(snapshot.lake, str(file.events)) as staged:
+            for batch in staged.iter_batches(batch_size=5_000):
+                mine = places[(places >= place) & (places < place + batch.num_rows)]
+                yield pa.RecordBatch.from_pylist(
+                    [
+                        _reject(row, holders[at], snapshot.project)
+                        for at, row in zip(mine.tolist(), batch.take(mine - place).to_pylist(), strict=True)
+                    ],
+                    STAGED_REJECTS,
+                )
+                place += batch.num_rows
 
-    return _on_disk(refused())
+    some = rows.per_file_of(places)
+    for number, file in enumerate(files):
+        if number in some:
+            yield _on_disk(refused(file, int(rows.starts[number])))
+        else:
+            yield STAGED_REJECTS.empty_table()
+
+
+def _reject(row: dict[str, Any], holder: str, project: int) -> dict[str, Any]:
+    return {
+        "row": row["row"],
+        "field": "amplitude_id",
+        "reason": f"{row['amplitude_id']} is the Amplitude ID of another user in this lake,"
+        f" {json.dumps(holder[:60], ensure_ascii=False)}",
+        "raw": _line(row, project)[:MAX_RAW_CHARS],
+    }
 
 
 def _on_disk(batches: Iterable[pa.RecordBatch]) -> pa.Table:

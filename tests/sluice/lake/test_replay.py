@@ -3,14 +3,17 @@
 import json
 import uuid
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from lake_staging import stage, staged_rows
 from replay_staging import FIVE, row, stage_replay, uuid_of
+from sqlalchemy import select
 
 from sluice.lake import Counts, LoadRequest, close_until, hour_fingerprint, load
 from sluice.lake.projection import hour_of
 from sluice.lake.replay import decide_replay
+from sluice.ledger.tables import files as files_table
 
 PROJECT = 187520
 HOUR = hour_of(FIVE)
@@ -22,9 +25,10 @@ def ledger_url(tmp_path):
     return f"sqlite:///{tmp_path}/ledger.db"
 
 
-def replay(lake, ledger, *files, source="again"):
+def replay(lake, ledger, *files, source="again", budget=1.0):
     staged = [stage_replay(lake, uuid.uuid4().hex, rows) for rows in files]
-    return load(lake, ledger, LoadRequest(PROJECT, source, staged, decide=decide_replay)).counts
+    decide = partial(decide_replay, error_budget=budget)
+    return load(lake, ledger, LoadRequest(PROJECT, source, staged, decide=decide)).counts
 
 
 def rows_of(lake, *columns):
@@ -116,6 +120,34 @@ def test_a_refused_row_does_not_keep_another_of_its_uuid_out(lake, ledger):
     replay(lake, ledger, [row("a", amplitude_id=1, user_id="ann")])
     rows = [row("b", amplitude_id=1, user_id="bob"), row("b", amplitude_id=2, user_id="bob")]
     assert replay(lake, ledger, rows) == Counts(read=2, loaded=1, rejected=1)
+
+
+def test_a_file_of_which_too_much_is_refused_fails_and_holds_no_id(lake, ledger):
+    replay(lake, ledger, [row("a", amplitude_id=1, user_id="ann")])
+    bad = [row(f"b{n}", amplitude_id=n, user_id="bob") for n in (1, 1, 2)]
+    # Cyd's row is refused only as long as Bob's file may hold the ID 2.
+    good = [row("c1", amplitude_id=2, user_id="cyd"), row("c2", amplitude_id=3, user_id="cyd")]
+    counts = replay(lake, ledger, bad, good, budget=0.5)
+    assert counts == Counts(read=5, loaded=2, rejected=3)
+    assert [kind for (kind,) in rows_of(lake, "event_type")] == ["a", "c1", "c2"]
+    with ledger.begin() as connection:
+        found = {one.loaded: one for one in connection.execute(select(files_table)) if one.rows_read > 1}
+    assert (found[0].state, found[2].state) == ("failed", "done")
+    assert found[0].reason.startswith(
+        "2 of 3 rows were rejected (66.7%), more than the source's error budget"
+    )
+    rejects = lake.table("rejects").to_pyarrow_table(columns=["key", "row"]).to_pylist()
+    assert rejects == [{"key": found[0].key, "row": n} for n in (0, 1)]
+
+
+def test_dropped_duplicates_are_shown_with_what_stayed(lake, ledger):
+    replay(lake, ledger, [row("a"), row("b")])
+    replay(lake, ledger, [row("a", event_type="changed"), row("c"), row("c")], source="another")
+    rows = lake.table("duplicates").to_pyarrow_table().to_pylist()
+    assert sorted((one["row"], one["stayed_source"], one["stayed_row"], one["differs"]) for one in rows) == [
+        (0, "again", 0, True),
+        (2, "another", 1, False),
+    ]
 
 
 def test_new_users_and_devices_get_the_ids_of_their_rows(lake, ledger):
