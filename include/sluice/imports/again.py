@@ -17,10 +17,11 @@ from sluice.imports.blocks import Block, Pipeline, Reject, reject_batch
 from sluice.imports.converters import remember
 from sluice.imports.csv_rows import CsvFormat, CsvPiece
 from sluice.imports.json_rows import JsonPiece
-from sluice.imports.records import CUT, MAX_RAW_CHARS, FileReader, Piece, RowReader
+from sluice.imports.records import FileReader, Piece, RowReader
 from sluice.imports.rejects import RejectedRow, rejects_of_load
 from sluice.imports.session import ImportRun
 from sluice.imports.tally import Tally
+from sluice.lake.raw import CUT, MAX_RAW_CHARS
 from sluice.ledger import again
 from sluice.ledger.again import Rejects
 from sluice.ledger.files import SourceFile

@@ -19,8 +19,9 @@ from sluice.converter.parquet import OPTIONS, ParquetJson, UnreadableSchema
 from sluice.imports.errors import FileError
 from sluice.imports.objects import SourceObject
 from sluice.imports.ranges import RangedFile
-from sluice.imports.records import BadRow, FileReader, Record, cut_raw
+from sluice.imports.records import BadRow, FileReader, Record
 from sluice.imports.streams import batches_of, stream_of
+from sluice.lake.raw import cut_raw
 
 _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"

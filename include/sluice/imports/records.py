@@ -11,11 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-# How much of a rejected row's text is kept: a row of 100 MB must not end in the lake as it is.
-MAX_RAW_CHARS = 65_536
-# What says so at its end.
-CUT = "… (cut)"
-
 Record = dict[str, Any]
 
 
@@ -84,8 +79,3 @@ class FileReader(ABC):
     def raw(self) -> str:
         """Return the text of the row that was yielded last, cut to MAX_RAW_CHARS."""
         return self._piece.raw() if self._piece else ""
-
-
-def cut_raw(text: str) -> str:
-    """Cut a row's text to what a reject keeps, and say so."""
-    return text if len(text) <= MAX_RAW_CHARS else f"{text[:MAX_RAW_CHARS]}{CUT}"

@@ -25,7 +25,8 @@ from sluice.lake.decision import Decision, UploadTime, kept_per_file, order_of
 from sluice.lake.duplicates import choose_sample
 from sluice.lake.key_search import find_keys
 from sluice.lake.keys import UUID, Keys
-from sluice.lake.schema import MAX_RAW_CHARS, STAGED_REJECTS, STAGED_REPLAY
+from sluice.lake.raw import cut_raw
+from sluice.lake.schema import STAGED_REJECTS, STAGED_REPLAY
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
 from sluice.lake.staged import StagedFile, open_staged
@@ -291,7 +292,7 @@ def _reject(row: dict[str, Any], holder: str, project: int) -> dict[str, Any]:
         "field": "amplitude_id",
         "reason": f"{row['amplitude_id']} is the Amplitude ID of another user in this lake,"
         f" {json.dumps(holder[:60], ensure_ascii=False)}",
-        "raw": _line(row, project)[:MAX_RAW_CHARS],
+        "raw": cut_raw(_line(row, project)),
     }
 
 

@@ -157,9 +157,6 @@ DUPLICATES = pa.schema(
     ]
 )
 
-# How much of a rejected row's text is kept: a row of 100 MB must not end in the lake as it is.
-MAX_RAW_CHARS = 65_536
-
 # Rejected rows as the import stages them.
 STAGED_REJECTS = pa.schema(
     [
