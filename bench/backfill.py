@@ -126,7 +126,7 @@ class _Parts:
                 "close_wait": 0,
             }
         )
-        self.bucket = Bucket(client, BUCKET, self.config.prefix)
+        self.bucket = Bucket.of(client, self.config)
 
     def _count(self, **_: Any) -> None:
         self.requests += 1

@@ -36,7 +36,7 @@ def plan(
     """Say what a backfill of DESTINATION would do with each hour, and what it takes; nothing is written."""
     hours = parse_range(first, last)
     config = access.config.export(destination)
-    bucket = Bucket(access.store(config.connection, config.region).client(), config.bucket, config.prefix)
+    bucket = Bucket.of(access.store(config.connection, config.region).client(), config)
     planner = BackfillPlanner(config, lake=access.lake, ledger=access.ledger, bucket=bucket)
     found = planner.plan(hours, forced_before=access.ledger.now() if force else None)
     if as_json:
