@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -58,14 +57,13 @@ def decide_replay(
         out[asked] = np.isin(key, found.key)
         _set_out(connection, out)
         _side(connection, snapshot, "users", "amplitude_id", "user_id IS NOT NULL", "lake_holders")
-        holders, failed = _refuse(connection, files, rows, out, error_budget)
-        refused = np.zeros(len(out), dtype=bool)
-        refused[list(holders)] = True
+        refused, failed = _refuse(connection, files, rows, out, error_budget)
         keep = np.zeros(len(out), dtype=bool)
         # A row that is refused keeps no other of its uuid out.
         keep[Keys(rows.high, rows.low, ~out & ~refused).first] = True
         _set_out(connection, ~keep)
         new_users, new_devices = _new_ids(connection, snapshot)
+        rejected = list(_rejects(connection, snapshot, files, rows, refused))
     stayed = np.zeros(len(out), dtype=bool)
     stayed[asked] = keep[keys.first[key]] | np.isin(key, found.key)
     return Decision(
@@ -73,7 +71,7 @@ def decide_replay(
         seq=order_of(keep, rows.times),
         assigned={},
         kept_per_file=kept_per_file(keep, rows.per_file),
-        rejected=list(_rejects(snapshot, files, rows, holders)),
+        rejected=rejected,
         new_users=new_users,
         new_devices=new_devices,
         sample=choose_sample(
@@ -104,9 +102,11 @@ class _Rows:
             mine[self.starts[file] : self.starts[file + 1]] = True
         return mine
 
-    def per_file_of(self, places: np.ndarray) -> Counter[int]:
+    def per_file_of(self, some: np.ndarray) -> dict[int, int]:
         """Return how many of these rows each file has, for those that have some."""
-        return Counter((np.searchsorted(self.starts, places, side="right") - 1).tolist())
+        files = np.searchsorted(self.starts, np.flatnonzero(some), side="right") - 1
+        numbers, counts = np.unique(files, return_counts=True)
+        return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, files: Sequence[StagedFile]) -> _Rows:
@@ -157,18 +157,18 @@ def _refuse(
     rows: _Rows,
     out: np.ndarray,
     error_budget: float,
-) -> tuple[dict[int, str], dict[int, str]]:
-    """Return, by place, who holds the IDs of the rows that are refused, and by number why files fail.
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return which rows are refused, and by number why files fail; `refused` has who holds the rows' IDs.
 
     The rows of files that fail are put `out`; what they held is free again, so the others are looked at anew.
     """
-    refused: dict[int, str] = {}
+    connection.execute("CREATE TEMP TABLE refused (place BIGINT, holder VARCHAR)")
+    refused = np.zeros(len(out), dtype=bool)
     failed: dict[int, str] = {}
     while True:
-        holders = _ids_of_others(connection)
-        places = np.fromiter(holders, dtype=np.int64)
+        others = _ids_of_others(connection, len(out))
         new = {}
-        for number, mine in rows.per_file_of(places).items():
+        for number, mine in rows.per_file_of(others).items():
             rejected, read = files[number].rejected + mine, files[number].rows_read
             if rejected > error_budget * read:
                 new[number] = (
@@ -176,36 +176,41 @@ def _refuse(
                     f" source's error budget of {error_budget:.1%}, so none is loaded: {mine:,} ×"
                     " amplitude_id: … is the Amplitude ID of another user in this lake"
                 )
-        if not new:
-            return refused | holders, failed
-        failed |= new
         gone = rows.of(new)
-        refused |= {place: holder for place, holder in holders.items() if gone[place]}
+        settled = others & gone if new else others
+        refused |= settled
+        connection.register("settled", pa.table({"place": np.flatnonzero(settled)}))
+        connection.execute("INSERT INTO refused FROM others SEMI JOIN settled USING (place)")
+        if not new:
+            return refused, failed
+        failed |= new
         out |= gone
         _set_out(connection, out)
 
 
-def _ids_of_others(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
-    """Return, by place, the holder of each row's Amplitude ID that is another user's.
+def _ids_of_others(connection: duckdb.DuckDBPyConnection, count: int) -> np.ndarray:
+    """Return which rows have an Amplitude ID that is another user's, who is in the table `others`.
 
     It is the user's who has it in the lake, else the first one's in this load. Rows without a user are
     never refused: an anonymous device has the ID of the user it was last seen with (amplitude-spec 1.6).
     """
-    return dict(
-        connection.sql(
-            """
-            WITH holders AS (
-                SELECT amplitude_id, list(DISTINCT user_id) AS users FROM lake_holders GROUP BY amplitude_id
-                UNION ALL
-                SELECT amplitude_id, [arg_min(user_id, place)] FROM rows
-                ANTI JOIN lake_holders USING (amplitude_id)
-                WHERE user_id IS NOT NULL GROUP BY amplitude_id
-            )
-            SELECT place, users[1] FROM rows JOIN holders USING (amplitude_id)
-            WHERE user_id IS NOT NULL AND NOT list_contains(users, user_id)
-            """
-        ).fetchall()
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE others AS
+        WITH holders AS (
+            SELECT amplitude_id, list(DISTINCT user_id) AS users FROM lake_holders GROUP BY amplitude_id
+            UNION ALL
+            SELECT amplitude_id, [arg_min(user_id, place)] FROM rows
+            ANTI JOIN lake_holders USING (amplitude_id)
+            WHERE user_id IS NOT NULL GROUP BY amplitude_id
+        )
+        SELECT place, users[1] AS holder FROM rows JOIN holders USING (amplitude_id)
+        WHERE user_id IS NOT NULL AND NOT list_contains(users, user_id)
+        """
     )
+    others = np.zeros(count, dtype=bool)
+    others[connection.sql("SELECT place FROM others").fetchnumpy()["place"]] = True
+    return others
 
 
 def _new_ids(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> tuple[pa.Table, pa.Table]:
@@ -260,30 +265,41 @@ def _side(
 
 
 def _rejects(
-    snapshot: Snapshot, files: Sequence[StagedFile], rows: _Rows, holders: Mapping[int, str]
+    connection: duckdb.DuckDBPyConnection,
+    snapshot: Snapshot,
+    files: Sequence[StagedFile],
+    rows: _Rows,
+    refused: np.ndarray,
 ) -> Iterator[pa.Table]:
     """Yield each file's refused rows as STAGED_REJECTS; they lie on disk, not in memory."""
-    places = np.sort(np.fromiter(holders, dtype=np.int64))
 
-    def refused(file: StagedFile, place: int) -> Iterator[pa.RecordBatch]:
-        with open_staged(snapshot.lake, str(file.events)) as staged:
-            for batch in staged.iter_batches(batch_size=5_000):
-                mine = places[(places >= place) & (places < place + batch.num_rows)]
+    def of_file(file: StagedFile, place: int) -> Iterator[pa.RecordBatch]:
+        for batch in _batches(snapshot, file):
+            mine = np.flatnonzero(refused[place : place + batch.num_rows])
+            if mine.size:
+                holders = connection.execute(
+                    "SELECT holder FROM refused WHERE place BETWEEN ? AND ? ORDER BY place",
+                    [place, place + batch.num_rows - 1],
+                ).fetchall()
+                found = zip(batch.take(mine).to_pylist(), holders, strict=True)
                 yield pa.RecordBatch.from_pylist(
-                    [
-                        _reject(row, holders[at], snapshot.project)
-                        for at, row in zip(mine.tolist(), batch.take(mine - place).to_pylist(), strict=True)
-                    ],
-                    STAGED_REJECTS,
+                    [_reject(row, holder, snapshot.project) for row, (holder,) in found], STAGED_REJECTS
                 )
-                place += batch.num_rows
+            place += batch.num_rows
 
-    some = rows.per_file_of(places)
+    some = rows.per_file_of(refused)
     for number, file in enumerate(files):
         if number in some:
-            yield _on_disk(refused(file, int(rows.starts[number])))
+            yield _on_disk(of_file(file, int(rows.starts[number])))
         else:
             yield STAGED_REJECTS.empty_table()
+
+
+def _batches(snapshot: Snapshot, file: StagedFile) -> Iterator[pa.RecordBatch]:
+    """Stream a file's rows; no batch spans row groups, which are small where rows are large."""
+    with open_staged(snapshot.lake, str(file.events)) as staged:
+        for group in range(staged.metadata.num_row_groups):
+            yield from staged.iter_batches(5_000, row_groups=[group])
 
 
 def _reject(row: dict[str, Any], holder: str, project: int) -> dict[str, Any]:
