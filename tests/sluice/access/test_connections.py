@@ -91,6 +91,17 @@ def test_the_endpoint_is_that_of_s3_or_else_of_all(facts: dict[str, Any], endpoi
     assert store({"AIRFLOW_CONN_SHOP": connection(**facts)}, "shop").endpoint_url == endpoint
 
 
+def test_a_queue_has_the_endpoint_of_its_service_and_the_connection_s_keys() -> None:
+    access = S3Access("http://127.0.0.1:20001", "key", SECRET)
+    environ = {"AIRFLOW_CONN_AWS_DEFAULT": aws_connection(access, "http://127.0.0.1:20002")}
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/files"
+    found = EnvironmentAccess(environ=environ).queue("aws_default", url, "eu-west-1")
+    assert (found.url, found.endpoint_url, found.region) == (url, "http://127.0.0.1:20002", "eu-west-1")
+    assert found.arn == "arn:aws:sqs:eu-west-1:123456789012:files"
+    assert keys(found)[:2] == ("key", SECRET)
+    assert SECRET not in repr(found)
+
+
 def test_the_region_is_the_source_s_or_else_the_connection_s() -> None:
     environ = {"AIRFLOW_CONN_SHOP": connection(extra={"region_name": "eu-west-1"})}
     assert store(environ, "shop", "eu-north-1").region == "eu-north-1"

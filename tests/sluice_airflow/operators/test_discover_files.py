@@ -1,6 +1,7 @@
 """DiscoverFilesOperator: batches small enough for an XCom, and refusals that say what to do."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import delete
@@ -33,6 +34,35 @@ def test_it_returns_the_batches_of_new_files(flights_config, context, s3, bucket
         "flights/flights-2013-02.csv.gz",
     }
     assert json.loads(json.dumps(batch)) == batch
+
+
+def test_a_run_that_was_rung_for_looks_at_what_was_notified_and_empties_the_queue(
+    flights_config, context, s3, bucket, moto_endpoint
+):
+    queue = SluiceHook().queue("aws_default", f"{moto_endpoint}/123456789012/{bucket}", "us-east-1")
+    sqs = queue.client()
+    sqs.create_queue(QueueName=bucket)
+    flights_config("imports/flights.yaml", discovery="notifications", queue=queue.url)
+    assert discover(context) == []  # by hand: everything is listed
+    for month in ("01", "02", "03"):
+        s3.put_object(Bucket=bucket, Key=f"flights/flights-2013-{month}.csv.gz", Body=b"1")
+        if month != "03":
+            sqs.send_message(QueueUrl=queue.url, MessageBody=notification(bucket, month))
+    [bell] = sqs.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=1)["Messages"]
+    event = SimpleNamespace(extra={"from_trigger": True, "payload": {"message_batch": [bell]}})
+    rung = {"dag_run": SimpleNamespace(run_type="asset_triggered"), "triggering_asset_events": {"a": [event]}}
+    [batch] = discover(context | rung)
+    assert batch["files"] == 2
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    left = sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=names)["Attributes"]
+    assert set(left.values()) == {"0"}
+    [batch] = discover(context | {"dag_run": SimpleNamespace(run_type="scheduled")})
+    assert batch["files"] == 3
+
+
+def notification(bucket, month):
+    named = {"bucket": {"name": bucket}, "object": {"key": f"flights/flights-2013-{month}.csv.gz"}}
+    return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": named}]})
 
 
 def test_nothing_new_is_no_batch(flights_config, context):
