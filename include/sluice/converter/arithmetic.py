@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sluice.converter import decimals
 from sluice.converter.grammar import Example, Kind, Operator
-from sluice.converter.outcomes import MISSING, Json, Source
+from sluice.converter.outcomes import MISSING, Json, Source, column_of
 
+_FEW_DIGITS = 18
+_FRACTION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 _CASTS = "Numeric strings are numbers, null and no value are 0, anything else gives no value. "
 
 
@@ -57,7 +60,34 @@ def _fold(
 
 def build_add(*sources: Source) -> Source:
     """Compile `add`: exact decimal sum; a fraction is kept, a whole sum is an integer."""
-    return _fold(decimals.add, decimals.plain, sources)
+    add = _fold(decimals.add, decimals.plain, sources)
+    if len(sources) == 1:
+        # Much used to make a number of a text.
+        take = column_of(sources[0])
+
+        def column(elements: Sequence[Json], clock: int) -> list[Json]:
+            return [_only(value) for value in take(elements, clock)]
+
+        add.column = column  # type: ignore[attr-defined]
+    return add
+
+
+def _only(value: Json) -> Json:
+    """Return the sum of one value."""
+    kind = value.__class__
+    if kind is int:
+        return decimals.within(value)
+    if kind is str:
+        if value.isdecimal() and value.isascii() and len(value) <= _FEW_DIGITS:
+            return int(value)
+        # What is not whole as a double is not whole as a decimal either.
+        if _FRACTION.fullmatch(value) and (double := float(value)) % 1:
+            return double
+    elif kind is float and value % 1:
+        # Not true of infinity; and the double nearest to a double's own digits is that double.
+        return value
+    number = decimals.operand(None if value is MISSING else value)
+    return MISSING if number is None else decimals.plain(number)
 
 
 def build_subtract(left: Source, right: Source) -> Source:

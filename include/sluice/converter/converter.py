@@ -8,6 +8,8 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +21,17 @@ from sluice.converter.javaregex import BoundedPattern
 from sluice.converter.jsontext import canonical_hash, fault, show
 from sluice.converter.limits import MAX_SOURCE_DEPTH
 from sluice.converter.logic import truth
-from sluice.converter.outcomes import MISSING, Absence, ConfigError, Json, NoValue, Problem, RowError, Source
+from sluice.converter.outcomes import (
+    MISSING,
+    Absence,
+    ConfigError,
+    Json,
+    NoValue,
+    Problem,
+    RowError,
+    Source,
+    column_of,
+)
 from sluice.converter.structure import fields_of
 
 logger = logging.getLogger(__name__)
@@ -28,6 +40,8 @@ SKIP_SYNC = "$skip_user_properties_sync"
 MAPPING_POINTER = "/converterConfig/convertToAmplitudeFunc"
 # Types whose values are within the limits, whatever they are, and no value.
 _PLAIN = {str, int, bool, type(None), Absence}
+_SCALARS = {str, int, bool, float, type(None)}
+_FLAT = {dict, type(None), Absence}
 _TOO_DEEP = "the row or the configuration is nested too deeply to evaluate"
 
 
@@ -81,6 +95,13 @@ class Columns:
     kept: list[int]
     values: dict[str, list[Json]]
     odd: set[int]
+
+    def append(self, other: Columns) -> None:
+        """Add the columns of later rows; their kept places count from where those rows begin."""
+        self.odd.update(number + len(self.kept) for number in other.odd)
+        self.kept += other.kept
+        for name, values in other.values.items():
+            self.values.setdefault(name, []).extend(values)
 
 
 class Converter:
@@ -187,14 +208,14 @@ class Converter:
             event.setdefault(SKIP_SYNC, True)
         return event
 
-    def convert_columns(self, rows: Sequence[dict[str, Json]], *, clock_ms: int) -> Columns | None:
+    def convert_columns(self, rows: Sequence[dict[str, Json]], *, clock_ms: int) -> Columns:
         """Turn many source rows into the fields of their events, one field after the other, which is quicker.
 
-        Where `convert` would raise an error, the row is `odd`, and its values mean nothing. None if the
-        mapping is no object: then only a row itself says which fields its event has.
+        Where `convert` would raise an error, the row is `odd`, and its values mean nothing. Raises ValueError
+        if the mapping is no object (`target_fields` is None): then only a row says which fields it has.
         """
         if self._fields is None:
-            return None
+            raise ValueError("a mapping that is no object has no columns")
         result = Columns(list(range(len(rows))), {}, set())
         if (flag := self._flag) is not None:
             flags = _evaluate(flag, rows, clock_ms, result.odd)
@@ -215,7 +236,7 @@ class Converter:
             kinds = set(map(type, values))
             if Absence in kinds:
                 values = [None if value is MISSING else value for value in values]
-            if not kinds <= _PLAIN:
+            if not kinds <= _PLAIN and not (kinds <= _FLAT and _all_flat(values)):
                 result.odd.update(
                     place
                     for place, value in enumerate(values)
@@ -301,9 +322,18 @@ class Converter:
         return found
 
 
+def _all_flat(values: Sequence[Json]) -> bool:
+    """Whether all objects hold scalars only, and no number that is none."""
+    members = [*chain.from_iterable([value.values() for value in values if value.__class__ is dict])]
+    kinds = set(map(type, members))
+    if float in kinds and not all(map(isfinite, [member for member in members if member.__class__ is float])):
+        return False
+    return kinds <= _SCALARS
+
+
 def _evaluate(source: Source, rows: Sequence[Json], clock: int, odd: set[int]) -> list[Json]:
     try:
-        return [source(row, clock) for row in rows]
+        return column_of(source)(rows, clock)
     except (RowError, RecursionError):
         pass
     values: list[Json] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sluice.converter import decimals
@@ -11,7 +11,7 @@ from sluice.converter.grammar import Example, Kind, Operator, Refusal
 from sluice.converter.jsontext import BrokenJson, parse
 from sluice.converter.limits import MAX_NESTING, MAX_TEXT
 from sluice.converter.logic import truth
-from sluice.converter.outcomes import MISSING, Json, RowError, Source
+from sluice.converter.outcomes import MISSING, Absence, Json, RowError, Source, column_of
 
 
 def basic_path(key: str) -> Source:
@@ -27,7 +27,14 @@ def basic_path(key: str) -> Source:
             return element[index]
         return MISSING
 
+    def column(elements: Sequence[Json], clock: int) -> list[Json]:
+        return [
+            element.get(key, MISSING) if element.__class__ is dict else field(element, clock)
+            for element in elements
+        ]
+
     field.key = key  # type: ignore[attr-defined]
+    field.column = column  # type: ignore[attr-defined]
     return field
 
 
@@ -46,6 +53,18 @@ def build_path(*steps: Source) -> Source:
                 return MISSING
         return element
 
+    columns = [column_of(step) for step in steps]
+
+    def column(elements: Sequence[Json], clock: int) -> list[Json]:
+        reached = elements
+        for take in columns:
+            reached = take(reached, clock)
+            if not _complete(reached):
+                # A later step must not see what is not there.
+                return [path(element, clock) for element in elements]
+        return list(reached)
+
+    path.column = column  # type: ignore[attr-defined]
     return path
 
 
@@ -62,6 +81,15 @@ def build_any(*sources: Source) -> Source:
                 return value
         return result
 
+    head = column_of(sources[0])
+
+    def column(elements: Sequence[Json], clock: int) -> list[Json]:
+        return [
+            first(element, clock) if value is None or value is MISSING else value
+            for element, value in zip(elements, head(elements, clock), strict=True)
+        ]
+
+    first.column = column  # type: ignore[attr-defined]
     return first
 
 
@@ -73,7 +101,12 @@ def build_value(literal: Json) -> Source:
         except ValueError:
             raise Refusal(1, "holds Python objects that are no JSON") from None
         return lambda element, clock: marshal.loads(copied)
-    return lambda element, clock: literal
+
+    def value(element: Json, clock: int) -> Json:
+        return literal
+
+    value.column = lambda elements, clock: [literal] * len(elements)  # type: ignore[attr-defined]
+    return value
 
 
 def build_dict(*arguments: Any) -> Source:
@@ -94,7 +127,28 @@ def build_object(members: Iterable[tuple[str, Source]]) -> Source:
                 result[name] = value
         return result
 
+    names = [name for name, _, _ in fields]
+    columns = [column_of(source) for _, _, source in fields]
+
+    def column(elements: Sequence[Json], clock: int) -> list[Json]:
+        members = [take(elements, clock) for take in columns]
+        if not members:
+            return [{} for _ in elements]
+        rows = zip(*members, strict=True)
+        if all(map(_complete, members)):
+            return [dict(zip(names, row, strict=True)) for row in rows]
+        return [
+            {name: value for name, value in zip(names, row, strict=True) if value is not MISSING}
+            for row in rows
+        ]
+
+    build.column = column  # type: ignore[attr-defined]
     return build
+
+
+def _complete(values: Sequence[Json]) -> bool:
+    """Whether there is a value everywhere."""
+    return Absence not in set(map(type, values))
 
 
 def fields_of(members: Iterable[tuple[str, Source]]) -> list[tuple[str, str | None, Source]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sluice.converter.grammar import Example, Kind, Operator, Refusal
 from sluice.converter.javaregex import BoundedPattern, RegexProblem, replacement_parts
 from sluice.converter.jsontext import scalar_text
 from sluice.converter.limits import MAX_TEXT
-from sluice.converter.outcomes import MISSING, Json, RowError, Source
+from sluice.converter.outcomes import MISSING, Json, RowError, Source, column_of
 
 
 def _as_text(value: Json) -> str | None:
@@ -35,6 +36,20 @@ def build_concat(*sources: Source) -> Source:
             parts.append(part)
         return "".join(parts)
 
+    columns = [column_of(source) for source in sources]
+
+    def column(elements: Sequence[Json], clock: int) -> list[Json]:
+        parts = zip(*(take(elements, clock) for take in columns), strict=True)
+        try:
+            joined = ["".join(row) for row in parts]
+        except TypeError:
+            # Not all parts are text.
+            joined = None
+        if joined is None or max(map(len, joined), default=0) > MAX_TEXT:
+            return [concat(element, clock) for element in elements]
+        return joined
+
+    concat.column = column  # type: ignore[attr-defined]
     return concat
 
 

@@ -37,7 +37,7 @@ from sluice.imports.properties import (
 )
 from sluice.imports.tally import Tally, count_bounded
 from sluice.imports.times import EventTimes
-from sluice.imports.values import MAX_TEXT, decimal_number, text, truth, whole_number
+from sluice.imports.values import MAX_TEXT, decimal_number, plain_integers, text, truth, whole_number
 from sluice.lake.schema import TIMESTAMP
 
 Fields = dict[str, list[Any]]
@@ -79,7 +79,7 @@ class EventColumns:
         count = len(rows)
         moments = self._times.column(fields.get("time") or [None] * count, odd)
         notes: dict[int, list[str]] = {}
-        columns = {"client_event_time": pa.array(moments).cast(TIMESTAMP)}
+        columns = {"client_event_time": pa.array(moments).view(TIMESTAMP)}
         columns |= _texts(fields, odd)
         columns |= self._identity(rows, fields, odd, notes)
         columns |= _numbers(fields, odd)
@@ -213,8 +213,10 @@ def _numbers(fields: Fields, odd: set[int]) -> dict[str, pa.Array]:
 
 
 def _number_column(
-    values: list[Any], kinds: set[type], kind: pa.DataType, change: Callable[[Any], Any], odd: set[int]
+    values: Sequence[Any], kinds: set[type], kind: pa.DataType, change: Callable[[Any], Any], odd: set[int]
 ) -> pa.Array:
+    if kind == pa.int64():
+        values = plain_integers(values) or values
     if set(map(type, values)) <= kinds:
         try:
             return pa.array(values, kind)

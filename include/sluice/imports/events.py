@@ -270,7 +270,7 @@ def event_batch(rows: list[Cells], times: EventTimes) -> pa.RecordBatch:
     for name, values in zip(_BLANK, zip(*rows, strict=True), strict=True):
         kind = STAGED_EVENTS.field(name).type
         if kind == TIMESTAMP:
-            columns[name] = pa.array(values, pa.int64()).cast(TIMESTAMP)
+            columns[name] = pa.array(values, pa.int64()).view(TIMESTAMP)
         else:
             columns[name] = pa.array(values, kind)
     return complete_batch(columns, len(rows), times)
@@ -285,7 +285,7 @@ def complete_batch(columns: dict[str, pa.Array], count: int, times: EventTimes) 
     event_time = columns["client_event_time"]
     received = event_time
     if not times.by_event:
-        received = pa.repeat(pa.scalar(times.read_at_us, pa.int64()), count).cast(TIMESTAMP)
+        received = pa.repeat(pa.scalar(times.read_at_us, TIMESTAMP), count)
     given = columns | {
         "event_time": event_time,
         "client_upload_time": received,

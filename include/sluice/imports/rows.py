@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import compress, islice
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # From this share of special rows on, columns cost more than they save.
 _MANY = 0.5
+_AT_ONCE = 400
 
 
 class RowPipeline:
@@ -55,7 +57,8 @@ class RowPipeline:
         self._generated = [name for name in ("insert_id", "_offset") if name in converter.usage.fields]
         self._clock_ms = times.read_at_us // 1000
         self._columns = EventColumns(names, times)
-        self._by_column = True
+        # Only an object of fields says before the rows which columns there will be.
+        self._by_column = converter.target_fields is not None
 
     def block(self, first: int, piece: Piece) -> Block:
         """Convert one piece, whose first row has the number `first` in the file."""
@@ -76,24 +79,27 @@ class RowPipeline:
 
     def _columns_of(self, first: int, piece: Piece) -> tuple[pa.RecordBatch | None, set[int]]:
         """Convert a piece column by column; return the events, and the numbers of the rows not among them."""
-        records: list[Any] = list(piece.reader())
-        rows: Sequence[int] = range(first, first + len(records))
+        reader = iter(piece.reader())
+        found = Columns([], {}, set())
+        rows: list[int] = []
         odd: set[int] = set()
-        if BadRow in set(map(type, records)):
-            odd = {row for row, record in zip(rows, records, strict=True) if type(record) is BadRow}
-            rows = [row for row in rows if row not in odd]
-            records = [record for record in records if type(record) is not BadRow]
-        if self._generated:
-            for row, record in zip(rows, records, strict=True):
-                self._generate(row, record)
-        if (
-            not records
-            or (found := self._converter.convert_columns(records, clock_ms=self._clock_ms)) is None
-        ):
-            return None, odd.union(rows)
-        self.tally.ignored += len(records) - len(found.kept)
-        if len(found.kept) < len(records):
-            rows = [rows[place] for place in found.kept]
+        # Few enough to stay in the processor's cache from the parser to the columns.
+        while records := list(islice(reader, _AT_ONCE)):
+            numbers: Sequence[int] = range(first, first + len(records))
+            first += len(records)
+            if BadRow in set(map(type, records)):
+                bad = [type(record) is BadRow for record in records]
+                odd.update(compress(numbers, bad))
+                numbers = [row for row, is_bad in zip(numbers, bad, strict=True) if not is_bad]
+                records = [record for record, is_bad in zip(records, bad, strict=True) if not is_bad]
+            good = cast("list[Record]", records)
+            if self._generated:
+                for row, record in zip(numbers, good, strict=True):
+                    self._generate(row, record)
+            part = self._converter.convert_columns(good, clock_ms=self._clock_ms)
+            self.tally.ignored += len(good) - len(part.kept)
+            rows += [numbers[place] for place in part.kept]
+            found.append(part)
         if not rows:
             return None, odd
         if self._taxonomy is not None:

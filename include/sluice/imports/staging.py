@@ -106,7 +106,7 @@ class _LazyParquet:
             return
         if self._open is None:
             stream = open_output(self._filesystem, self._path)
-            self._open = stream, pq.ParquetWriter(stream, self._held[0].schema, compression="zstd")
+            self._open = stream, pq.ParquetWriter(stream, self._held[0].schema, compression="lz4")
         self._open[1].write_table(pa.Table.from_batches(self._held), row_group_size=self._rows)
         self._drop()
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sluice.converter import RowError
-from sluice.imports.values import shown, whole_number
+from sluice.imports.values import plain_integers, shown, whole_number
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -58,8 +58,9 @@ class EventTimes:
 
     def column(self, values: list[Any], odd: set[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return the times of many events; where `event_time` would raise an error, the place is odd."""
-        if set(map(type, values)) == {int} and min(values) >= _FIRST_MS and max(values) <= _LAST_MS:
-            moments = np.array(values, np.int64) * 1000
+        numbers = plain_integers(values)
+        if numbers and min(numbers) >= _FIRST_MS and max(numbers) <= _LAST_MS:
+            moments = np.array(numbers, np.int64) * 1000
             if self.by_event:
                 outside = (moments > self.read_at_us) | (moments < self._not_before_us)
                 odd.update(np.flatnonzero(outside).tolist())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from sluice.converter import RowError
@@ -18,6 +19,8 @@ MAX_TEXT = 1024
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INT64 = 1 << 63
+# All numbers of so many digits fit in 64 bits.
+_FEW_DIGITS = 18
 
 
 def whole_number(field: str, value: Any) -> int:
@@ -34,6 +37,23 @@ def whole_number(field: str, value: Any) -> int:
     if not -_INT64 <= number < _INT64:
         raise RowError(field, f"{shown(value)} does not fit in 64 bits")
     return number
+
+
+def plain_integers(values: Sequence[Any]) -> Sequence[int] | None:
+    """Return the integers of a list of integers, or of texts of few digits; None for any other list."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return values
+    if kinds == {str}:
+        digits = "".join(values)
+        if (
+            digits.isdecimal()
+            and digits.isascii()
+            and "" not in values
+            and max(map(len, values)) <= _FEW_DIGITS
+        ):
+            return [*map(int, values)]
+    return None
 
 
 def decimal_number(field: str, value: Any) -> float:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -148,3 +149,68 @@ def test_iso_and_ms_are_inverse(ms):
 @pytest.mark.parametrize("ms", [-62_167_219_200_001, 253_402_300_800_000])
 def test_years_outside_0_to_9999_have_no_iso_text(ms):
     assert ms_to_iso(ms) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(sources, min_size=1, max_size=3), st.lists(rows, min_size=1, max_size=5))
+def test_columns_give_what_rows_give(descriptions, many):
+    mapping = dict(zip(("event_properties", "user_properties", "city"), descriptions, strict=False))
+    inner = {"fileType": "json", "compressionType": "none", "convertToAmplitudeFunc": mapping}
+    inner["ignoreEventFlag"] = "$skip"
+    for flag in ({}, {"$skip": "a"}):
+        try:
+            converter = Converter.from_config(
+                {"converterConfig": inner | {"convertToAmplitudeFunc": mapping | flag}}
+            )
+        except ConfigError:
+            return
+        found = converter.convert_columns(copy.deepcopy(many), clock_ms=CLOCK)
+        expected = [attempt(partial(converter.convert, row, clock_ms=CLOCK)) for row in many]
+        kept = [
+            place for place, (event, error) in enumerate(expected) if event is not None or error is not None
+        ]
+        assert found.kept == kept
+        for number, place in enumerate(kept):
+            event, error = expected[place]
+            if number in found.odd:
+                continue
+            assert error is None
+            event.pop("$skip_user_properties_sync", None)
+            values = {name: column[number] for name, column in found.values.items()}
+            present = {name: value for name, value in values.items() if value is not None}
+            assert outcome(lambda present=present: present) == outcome(lambda event=event: event)
+        if not flag:
+            odd = {number for number, (_, error) in enumerate(expected) if error is not None}
+            assert odd <= found.odd
+
+
+NUMBERS = [5, -5, 10**30, 1.5, -2.25, 0.1, 3.0, -0.0, 1e22, 2.0**53, 1e-7, True, None, []]
+NUMBERS += [
+    "5",
+    "-5",
+    "007",
+    "1.50",
+    "1.0",
+    "0.0",
+    ".5",
+    "5.",
+    "+5",
+    "1e3",
+    "1_0",
+    " 5",
+    "\u0665",
+    "nan",
+    "x",
+    "",
+]
+NUMBERS += ["9" * 30, "0.1234567891"]
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=repr)
+def test_one_number_is_added_alike_alone_and_in_a_column(value):
+    config = {"fileType": "json", "compressionType": "none", "convertToAmplitudeFunc": {"city": ["add", "a"]}}
+    converter = Converter.from_config({"converterConfig": config})
+    found = converter.convert_columns([{"a": value}], clock_ms=CLOCK)
+    event, _ = attempt(lambda: converter.convert({"a": value}, clock_ms=CLOCK))
+    assert not found.odd
+    assert outcome(lambda: found.values["city"][0]) == outcome(lambda: event.get("city"))
