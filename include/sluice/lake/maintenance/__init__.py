@@ -1,4 +1,4 @@
-"""Keeps the lake's files few and sorted, beside running loads and exports (ADR 11).
+"""Keeps the lake's files few and sorted, beside running loads and exports (ADR 12).
 
 Nothing here changes a row that a reader takes, an hour's fingerprint, or the numbers of the load protocol.
 """

@@ -1,4 +1,4 @@
-"""Puts the side tables' small files together, without the rows that count for nobody (ADR 1, ADR 11).
+"""Puts the side tables' small files together, without the rows that count for nobody (ADR 1, ADR 12).
 
 A side table's row counts if the project's log has the number `n` by the row's attempt. The rows of a number
 that the log has passed without that attempt are orphans for ever: the fence refuses their load. No clock is

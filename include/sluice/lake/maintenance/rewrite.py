@@ -1,4 +1,4 @@
-"""Replaces data files of a table by others in one commit, beside whatever else commits (ADR 11)."""
+"""Replaces data files of a table by others in one commit, beside whatever else commits (ADR 12)."""
 
 from __future__ import annotations
 
