@@ -65,7 +65,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     converter.write_text(json.dumps(CONVERTER))
     lake = Lake(str(folder / "lake"))
     lake.create()
-    return Home(lake, Ledger.open(f"sqlite:///{folder}/ledger.db"), converter)
+    session = boto3.Session("emulated", "emulated", region_name="us-east-1")
+    return Home(lake, Ledger.open(f"sqlite:///{folder}/ledger.db"), converter, session)
 
 
 @pytest.mark.parametrize("discovery", ["scan", "layout", "notifications"])
@@ -92,6 +93,8 @@ class Home:
     lake: Lake
     ledger: Ledger
     converter: Path
+    # One for all examples: a session reads botocore's models anew.
+    session: boto3.Session
     sources: int = 0
 
 
@@ -99,13 +102,13 @@ class Bucket:
     """A customer's bucket, and everything that was ever taken from it."""
 
     def __init__(self, home: Home, discovery: str) -> None:
-        self.s3 = boto3.client("s3", region_name="us-east-1")
+        self.s3 = home.session.client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
-        url = boto3.client("sqs", region_name="us-east-1").create_queue(QueueName="files")["QueueUrl"]
-        self.queue = SqsQueue(url, "us-east-1", boto3.Session())
+        url = home.session.client("sqs").create_queue(QueueName="files")["QueueUrl"]
+        self.queue = SqsQueue(url, "us-east-1", home.session)
         home.sources += 1
         source = _source(f"source_{home.sources}", discovery, url)
-        self.run = ImportRun(source, "run", S3Store.of(), home.lake, home.ledger, home.converter)
+        self.run = ImportRun(source, "run", S3Store(home.session), home.lake, home.ledger, home.converter)
         self.keys: set[str] = set()
         self.taken: Counter[str] = Counter()
         self.pending: list[Message] = []
