@@ -65,6 +65,9 @@ class Faults:
 
 def text_column(values: Sequence[str | None]) -> pa.Array:
     """Return text as it is."""
+    # Most columns of a file hold one text, or none.
+    if values and values.count(values[0]) == len(values):
+        return pa.repeat(pa.scalar(values[0], pa.string()), len(values))
     return pa.array(values, pa.string())
 
 
@@ -148,16 +151,17 @@ def json_column(key: str, values: Sequence[msgspec.Raw], faults: Faults) -> pa.A
 
     Each distinct text is checked once.
     """
-    data = b"".join(values)
-    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
+    count, data = len(values), b"".join(values)
+    for text, value in ((b"null", None), (b"{}", "{}")):
+        if data == text * count:
+            return pa.repeat(pa.scalar(value, pa.string()), count)
+    ends = np.cumsum(np.fromiter(map(len, values), np.int64, count))
     starts = np.concatenate(([0], ends)).astype(np.int32)
     first = np.frombuffer(data, np.uint8)[starts[:-1]]
     present = first != ord("n")
-    if not present.any():
-        return pa.nulls(len(values), pa.string())
     validity = pa.py_buffer(np.packbits(present, bitorder="little"))
     buffers = [validity, pa.py_buffer(starts), pa.py_buffer(data)]
-    texts = pa.Array.from_buffers(pa.binary(), len(values), buffers)
+    texts = pa.Array.from_buffers(pa.binary(), count, buffers)
     encoded = texts.dictionary_encode()
     distinct = [text for text in encoded.dictionary.to_pylist() if text != b"{}"]
     if key in _OBJECTS and (first[present] != ord("{")).any():
