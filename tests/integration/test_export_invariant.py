@@ -117,14 +117,15 @@ class Exports(RuleBasedStateMachine):
     def backfill_natively(self, moment: datetime, kill: int | None) -> None:
         self._run(lambda run, bucket: self.destination.run(run, "backfill", moment, bucket), kill)
 
-    @rule(hours=a_range, kill=a_kill, force=st.booleans(), order=st.sampled_from(["oldest", "newest"]))
-    def backfill_a_range(self, hours: HourRange, kill: int | None, force: bool, order: str) -> None:
-        self._run(
-            lambda run, bucket: backfill(
-                self.destination, run, hours, bucket=bucket, force=force, order=f"{order} first"
-            ),
-            kill,
-        )
+    @rule(
+        hours=a_range,
+        kill=a_kill,
+        force=st.booleans(),
+        order=st.sampled_from(["oldest first", "newest first"]),
+        parallelism=st.sampled_from([1, 3]),
+    )
+    def backfill_a_range(self, hours: HourRange, kill: int | None, **how: Any) -> None:
+        self._run(lambda run, bucket: backfill(self.destination, run, hours, bucket=bucket, **how), kill)
 
     @precondition(lambda self: self._objects())
     @rule(which=st.integers(0, 99))
