@@ -10,13 +10,14 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from tempfile import TemporaryFile
+from typing import BinaryIO, Literal
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 
 from sluice.lake.duplicates import Dropped, choose_sample
 from sluice.lake.key_search import find_keys
@@ -25,12 +26,12 @@ from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
 from sluice.lake.staged import StagedFile, open_staged
+from sluice.lake.store import LakeError
 from sluice.ledger.counters import take_block
 
 # Amplitude's dedup window (amplitude-spec 4.6), measured on `loaded_at`.
 DEDUP_WINDOW = timedelta(days=7)
 
-_IDS = ["user_id", "device_id"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH_ROWS = 100_000
 
@@ -78,16 +79,15 @@ def decide(
     The earlier of two rows with one dedup key stays, in the order of files and rows; a key that the
     snapshot has within the last 7 days of `loaded_at` goes (decisions I-5).
     """
-    # An engine of its own: what it needs to decide is free again when the rows are written.
-    with connect() as connection:
-        rows = _stage(connection, snapshot, files, upload_time)
-        keep, sample = _find_duplicates(snapshot, rows, instant)
+    rows = _Rows.empty(sum(file.rows for file in files), upload_time)
+    with TemporaryFile(prefix="sluice-ids-") as spool:
+        _read_narrow(snapshot, files, rows, spool)
+        keep, sample = _find_duplicates(snapshot, [file.rows for file in files], rows, instant)
         moments = rows.times
         if moments is None:
             moments = np.broadcast_to(np.int64((instant - _EPOCH) // timedelta(microseconds=1)), len(keep))
-        per_file = rows.per_file
         del rows
-        amplitude_id, new_users, new_devices = _assign_ids(connection, snapshot, keep)
+        amplitude_id, new_users, new_devices = _assign_ids(snapshot, keep, spool)
     return Decision(
         keep=keep,
         seq=order_of(keep, moments if upload_time == "event_time" else None),
@@ -97,7 +97,7 @@ def decide(
             # Ingested and processed are one step here (decisions E-21).
             "processed_time": moments,
         },
-        kept_per_file=kept_per_file(keep, per_file),
+        kept_per_file=kept_per_file(keep, [file.rows for file in files]),
         rejected=[STAGED_REJECTS.empty_table()] * len(files),
         new_users=new_users,
         new_devices=new_devices,
@@ -133,57 +133,45 @@ class _Rows:
     low: np.ndarray
     present: np.ndarray
     times: np.ndarray | None
-    per_file: list[int]
+
+    @classmethod
+    def empty(cls, rows: int, upload_time: UploadTime) -> _Rows:
+        high, low = np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64)
+        times = np.empty(rows, dtype=np.int64) if upload_time == "event_time" else None
+        return cls(high, low, np.empty(rows, dtype=bool), times)
 
 
-def _stage(
-    connection: duckdb.DuckDBPyConnection,
-    snapshot: Snapshot,
-    files: Sequence[StagedFile],
-    upload_time: UploadTime,
-) -> _Rows:
-    """Read the narrow columns of all files: keys and times into arrays, ids into the table `staged`."""
-    connection.execute("CREATE TEMP TABLE staged (place BIGINT, user_id VARCHAR, device_id VARCHAR)")
-    columns = [*DEDUP.columns, *_IDS, *(["event_time"] if upload_time == "event_time" else [])]
-    halves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    times: list[np.ndarray] = []
-    per_file: list[int] = []
+def _read_narrow(snapshot: Snapshot, files: Sequence[StagedFile], rows: _Rows, spool: BinaryIO) -> None:
+    """Read the narrow columns of all files: keys and times into `rows`, ids onto this machine's disk.
 
-    def narrow(staged: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
-        place = sum(per_file[:-1])
-        for batch in staged.iter_batches(_BATCH_ROWS, columns=columns):
-            halves.append(DEDUP.halves(batch))
-            if upload_time == "event_time":
-                times.append(batch.column("event_time").cast(pa.int64()).to_numpy())
-            places = pa.array(np.arange(place, place + batch.num_rows))
-            place += batch.num_rows
-            yield pa.RecordBatch.from_arrays([places, *(batch.column(name) for name in _IDS)], schema=_STAGED)
-
-    for file in files:
-        with open_staged(snapshot.lake, str(file.events)) as staged:
-            per_file.append(staged.metadata.num_rows)
-            connection.register("one_file", pa.RecordBatchReader.from_batches(_STAGED, narrow(staged)))
-            # A device has an ID of its own only in rows without a user.
-            connection.execute(
-                """
-                INSERT INTO staged
-                SELECT place, user_id, CASE WHEN user_id IS NULL THEN device_id END FROM one_file
-                """
-            )
-            connection.unregister("one_file")
-    high, low, present = (
-        np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-        for parts in (list(column) for column in (zip(*halves, strict=True) if halves else ([], [], [])))
-    )
-    moments = (np.concatenate(times) if times else high) if upload_time == "event_time" else None
-    return _Rows(high, low, present.astype(bool), moments, per_file)
+    Each staged file is read once for it, for there may be hundreds; a table in the SQL engine would hold on
+    to hundreds of megabytes.
+    """
+    columns = [*DEDUP.columns, *_IDS.names, *(["event_time"] if rows.times is not None else [])]
+    place = 0
+    with pa.ipc.new_stream(spool, _IDS, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        for file in files:
+            with open_staged(snapshot.lake, str(file.events)) as staged:
+                if staged.metadata.num_rows != file.rows:
+                    raise LakeError(
+                        f"{file.events} has {staged.metadata.num_rows:,} rows where {file.uri} has"
+                        f" {file.rows:,}. Nothing was loaded; run the import again."
+                    )
+                for batch in staged.iter_batches(_BATCH_ROWS, columns=columns):
+                    here = slice(place, place + batch.num_rows)
+                    rows.high[here], rows.low[here], rows.present[here] = DEDUP.halves(batch)
+                    if rows.times is not None:
+                        rows.times[here] = batch.column("event_time").cast(pa.int64()).to_numpy()
+                    writer.write_batch(batch.select(_IDS.names))
+                    place += batch.num_rows
 
 
-_STAGED = pa.schema([pa.field("place", pa.int64()), *(STAGED_EVENTS.field(name) for name in _IDS)])
+_IDS = pa.schema([STAGED_EVENTS.field(name) for name in ("user_id", "device_id")])
+_PLACED_IDS = pa.schema([pa.field("place", pa.int64()), *_IDS])
 
 
 def _find_duplicates(
-    snapshot: Snapshot, rows: _Rows, instant: datetime
+    snapshot: Snapshot, rows_per_file: Sequence[int], rows: _Rows, instant: datetime
 ) -> tuple[np.ndarray, Sequence[Dropped]]:
     """Return which rows stay, and a sample of the others.
 
@@ -194,62 +182,82 @@ def _find_duplicates(
     keep = ~rows.present
     keep[keys.first] = True
     keep[keys.first[found.key]] = False
-    return keep, choose_sample(rows.per_file, ~keep, rows.high, rows.low, keys, found)
+    return keep, choose_sample(rows_per_file, ~keep, rows.high, rows.low, keys, found)
 
 
 def _assign_ids(
-    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, keep: np.ndarray
+    snapshot: Snapshot, keep: np.ndarray, spool: BinaryIO
 ) -> tuple[np.ndarray, pa.Table, pa.Table]:
-    """Return each row's Amplitude ID, and the users and devices that are new."""
-    dropped = pa.table({"place": np.flatnonzero(~keep)})
-    connection.register("dropped", dropped)
-    new_users = _find_ids(connection, snapshot, "users", "user_id")
-    new_devices = _find_ids(connection, snapshot, "devices", "device_id")
-    ids = np.zeros(len(keep), dtype=np.int64)
-    reader = connection.sql(
-        """
-        SELECT s.place, coalesce(u.amplitude_id, d.amplitude_id) AS amplitude_id
-        FROM staged s
-        LEFT JOIN users_ids u ON u.user_id = s.user_id
-        LEFT JOIN devices_ids d ON d.device_id = s.device_id
-        WHERE coalesce(u.amplitude_id, d.amplitude_id) IS NOT NULL
-        """
-    ).to_arrow_reader(_BATCH_ROWS)
-    for batch in reader:
-        ids[batch.column("place").to_numpy()] = batch.column("amplitude_id").to_numpy()
-    connection.unregister("dropped")
+    """Return each row's Amplitude ID, and the users and devices that are new.
+
+    A user has one ID in a project; a device has its own only in rows without a user.
+    """
+    # An engine of its own: what it needs to decide is free again when the rows are written.
+    with connect() as connection:
+        new_users = _find_ids(connection, snapshot, "users", "user_id", _kept_ids(spool, keep))
+        new_devices = _find_ids(connection, snapshot, "devices", "device_id", _kept_ids(spool, keep))
+        ids = np.zeros(len(keep), dtype=np.int64)
+        connection.register("kept", _kept_ids(spool, keep))
+        reader = connection.sql(
+            """
+            SELECT place, coalesce(u.amplitude_id, d.amplitude_id) AS amplitude_id
+            FROM kept LEFT JOIN users_ids u USING (user_id) LEFT JOIN devices_ids d USING (device_id)
+            WHERE coalesce(u.amplitude_id, d.amplitude_id) IS NOT NULL
+            """
+        ).to_arrow_reader(_BATCH_ROWS)
+        for batch in reader:
+            ids[batch.column("place").to_numpy()] = batch.column("amplitude_id").to_numpy()
+        connection.unregister("kept")
     return ids, new_users, new_devices
 
 
-def _find_ids(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str, key: str) -> pa.Table:
+def _kept_ids(spool: BinaryIO, keep: np.ndarray) -> pa.RecordBatchReader:
+    """Stream place and ids of the kept rows; a row with a user has no device here."""
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        place = 0
+        spool.seek(0)
+        with pa.ipc.open_stream(spool) as reader:
+            for batch in reader:
+                user, device = batch.columns
+                places = pa.array(np.arange(place, place + batch.num_rows))
+                device = pc.if_else(user.is_null(), device, pa.scalar(None, pa.string()))
+                placed = pa.RecordBatch.from_arrays([places, user, device], schema=_PLACED_IDS)
+                yield placed.filter(pa.array(keep[place : place + batch.num_rows]))
+                place += batch.num_rows
+
+    return pa.RecordBatchReader.from_batches(_PLACED_IDS, rows())
+
+
+def _find_ids(
+    connection: duckdb.DuckDBPyConnection,
+    snapshot: Snapshot,
+    table: str,
+    key: str,
+    kept: pa.RecordBatchReader,
+) -> pa.Table:
     """Fill `<table>_ids` with the Amplitude ID of every key of the kept rows; return the new ones."""
+    connection.register("kept", kept)
     connection.execute(
         f"""
         CREATE TEMP TABLE {table}_wanted AS
-        SELECT {key}, min(place) AS first_seen FROM staged ANTI JOIN dropped USING (place)
-        WHERE {key} IS NOT NULL GROUP BY {key}
+        SELECT {key}, min(place) AS first_seen FROM kept WHERE {key} IS NOT NULL GROUP BY {key}
         """
     )
-    columns = [key, "amplitude_id", "n", "attempt"]
-    connection.register(
-        "side", snapshot.dataset(table).scanner(columns=columns, batch_size=_BATCH_ROWS).to_reader()
-    )
-    connection.register("committed", snapshot.committed)
+    connection.unregister("kept")
+    connection.register("side", snapshot.side_rows(table, [key, "amplitude_id", "n"]))
     connection.execute(
         f"""
         CREATE TEMP TABLE {table}_ids AS
         WITH known AS (
             SELECT s.{key}, arg_max(s.amplitude_id, s.n) AS amplitude_id
-            FROM side s SEMI JOIN {table}_wanted w ON s.{key} = w.{key}
-            SEMI JOIN committed c ON s.n = c.n AND s.attempt = c.attempt
-            GROUP BY s.{key}
+            FROM side s SEMI JOIN {table}_wanted w ON s.{key} = w.{key} GROUP BY s.{key}
         )
         SELECT w.{key}, k.amplitude_id, w.first_seen
         FROM {table}_wanted w LEFT JOIN known k ON w.{key} = k.{key}
         """
     )
     connection.unregister("side")
-    connection.unregister("committed")
     fresh = connection.sql(f"SELECT count(*) FROM {table}_ids WHERE amplitude_id IS NULL").fetchall()[0][0]
     first = _take_unused(snapshot, fresh).start if fresh else 0
     connection.execute(

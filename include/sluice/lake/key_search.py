@@ -131,7 +131,7 @@ class _Sieve:
         self._keys = keys
         # Few enough slots that the first two, which see most keys, stay in a processor's cache.
         first = _bits(len(keys), 4, most=24)
-        last = _bits(len(keys), 16, most=27)
+        last = _bits(len(keys), 16, most=26)
         self._stages = [
             _Stage(keys.high, 64 - first, first),
             _Stage(keys.high, 20, first),
@@ -153,7 +153,8 @@ class _Stage:
         self._shift = np.uint64(shift)
         self._mask = np.uint64((1 << bits) - 1)
         self._seen = np.zeros(1 << bits, dtype=bool)
-        self._seen[self._slots(keys)] = True
+        for start in range(0, len(keys), BLOCK_ROWS):
+            self._seen[self._slots(keys[start : start + BLOCK_ROWS])] = True
 
     def _slots(self, keys: np.ndarray) -> np.ndarray:
         slots = keys.view(np.uint64) >> self._shift

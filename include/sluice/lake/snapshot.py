@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
@@ -23,6 +24,7 @@ from sluice.ledger.tables import lake_versions, loads, projects
 
 # Instants have the precision of Amplitude's own: milliseconds (amplitude-spec 1.4).
 TICK = timedelta(milliseconds=1)
+_BATCH_ROWS = 100_000
 
 
 class Refused(Exception):
@@ -101,6 +103,18 @@ class Snapshot:
                 "attempt": pa.array([row.attempt for row in rows], pa.string()),
             }
         )
+
+    def side_rows(self, name: str, columns: list[str]) -> pa.RecordBatchReader:
+        """Stream the rows of a side table that count: those of loads that committed (ADR 1)."""
+        attempts = self.committed.column("attempt").combine_chunks()
+        scanner = self.dataset(name).scanner(columns=[*columns, "attempt"], batch_size=_BATCH_ROWS)
+        schema = pa.schema([SCHEMAS[name].field(column) for column in columns])
+        # Here, not as a join in SQL: an attempt is one commit's, and few are told from many rows.
+        rows = (
+            batch.filter(pc.is_in(batch.column("attempt"), value_set=attempts)).select(columns)
+            for batch in scanner.to_reader()
+        )
+        return pa.RecordBatchReader.from_batches(schema, rows)
 
     def append_side_rows(self, name: str, rows: Iterable[pa.RecordBatch], entry: LogEntry) -> None:
         """Commit rows to a side table under the entry's number, unless there are none. Raises Refused."""
