@@ -226,20 +226,20 @@ def test_two_sources_with_the_same_files_at_once(place: Any, s3: S3Client, bucke
     given = lines_of_hours()
     for hour, lines in given.items():
         put(s3, bucket, "a/", hour, lines)
-    runs = [lake.source("a/", id=id) for id in ("left", "right")]
+    runs = [lake.source("a/", id=id, max_hours_per_load=1) for id in ("left", "right")]
     for run in runs:
         for batch in discover(run).batches:
             convert_batch(run, batch, holder_of(run.run, batch.number))
     together = Barrier(len(runs))
 
-    def load_it(run: ImportRun) -> None:
+    def load_it(run: ImportRun) -> int:
         together.wait(60)
-        load_run(run)
+        return load_run(run).commits
 
     with ThreadPoolExecutor(len(runs)) as pool:
-        list(pool.map(load_it, runs))
+        assert list(pool.map(load_it, runs)) == [2, 2]
     totals = [report_run(run).totals() for run in runs]
-    assert sorted((one["loaded"], one["duplicate"]) for one in totals) == [(0, 24), (24, 0)]
+    assert [sum(one[fate] for one in totals) for fate in ("loaded", "duplicate", "rejected")] == [24, 24, 0]
     assert lake.uuids() == sorted(json.loads(one)["uuid"] for lines in given.values() for one in lines)
 
 

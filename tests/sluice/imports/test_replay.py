@@ -18,7 +18,7 @@ from sluice.exports.lines import Dialect, LineEncoder, export_keys
 from sluice.imports.blocks import Block
 from sluice.imports.identity import dedup_key, device_of_user
 from sluice.imports.json_rows import MAX_LINE_BYTES, JsonRows
-from sluice.imports.replay import ReplayPipeline
+from sluice.imports.replay import ReplayPipeline, export_order
 from sluice.lake.schema import STAGED_REPLAY
 
 PROJECT = 187520
@@ -222,6 +222,18 @@ def test_the_first_fault_is_named_and_the_kinds_are_counted_together() -> None:
 
 def test_the_moment_of_reading_is_no_future() -> None:
     assert not rejects_of(replay(changed(server_upload_time="2026-11-22 12:00:00.000000")))
+
+
+def test_exported_files_come_by_hour_and_partition() -> None:
+    folder = "out/187520/187520_2020-01"
+    keys = [
+        "other/name.json.gz",
+        f"{folder}-25_9#0.json.gz",
+        f"{folder}-25_10#2.json.gz",
+        f"{folder}-25_10#10.json.gz",
+        f"{folder}-26_0#0.json.gz",
+    ]
+    assert sorted({*keys}, key=export_order) == keys
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
