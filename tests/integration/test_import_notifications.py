@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 from sluice.access.queues import QueueError, SqsQueue
 from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
+from sluice.errors import SluiceError
 from sluice.imports import discovery, inbox
 from sluice.imports.discovery import discover
 from sluice.imports.inbox import Inbox
@@ -164,6 +168,32 @@ def _unavailable(*arguments: Any) -> None:
     raise LedgerUnavailable("away")
 
 
+def test_an_object_that_may_not_be_read_holds_up_no_other(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer.enable()
+    customer.discover()
+    customer.put("a.json")
+    customer.put("secret.json")
+    refuse(monkeypatch, "HeadObject", lambda parameters: "secret" in parameters["Key"])
+    assert customer.discover().new == 2
+    assert customer.waiting_messages() == 0
+
+
+def refuse(
+    monkeypatch: pytest.MonkeyPatch, call: str, when: Callable[[Any], bool] = lambda parameters: True
+) -> None:
+    """Answer a call as AWS does without the permission: the emulator lets everybody in."""
+    answer = BaseClient._make_api_call
+
+    def refused(self: Any, operation: str, parameters: Any) -> Any:
+        if operation == call and when(parameters):
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
+        return answer(self, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refused)
+
+
 def test_more_messages_than_a_run_takes_wait_for_the_next(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,19 +278,6 @@ def test_a_queue_that_is_not_there_is_named(customer: Customer) -> None:
 def test_a_missing_permission_is_named(
     customer: Customer, call: str, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from botocore.client import BaseClient
-    from botocore.exceptions import ClientError
-
-    from sluice.errors import SluiceError
-
-    # The emulator lets everybody in: the refusal itself is the one that AWS sends.
-    answer = BaseClient._make_api_call
-
-    def refuse(self: Any, operation: str, parameters: Any) -> Any:
-        if operation == call:
-            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
-        return answer(self, operation, parameters)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    refuse(monkeypatch, call)
     with pytest.raises(SluiceError, match=f"lacks {action}"):
         customer.enable()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.config import ImportConfig
 from sluice.converter import Converter, RowError
 from sluice.imports.enabling import converter_in_force
+from sluice.imports.errors import ImportAccessError
 from sluice.imports.folders import recent_folders
 from sluice.imports.inbox import Inbox
 from sluice.imports.messages import read_hints
@@ -122,7 +123,7 @@ def _take_hints(
 ) -> None:
     """Look at each object that a message names; a message goes once the ledger knows what it named."""
     source = run.source
-    look = partial(look_up, client, source.bucket)
+    look = partial(_look, client, source.bucket)
     with ThreadPoolExecutor(_LOOKS) as pool:
         for portion in inbox.portions():
             hints = read_hints(portion, source.bucket, source.prefix)
@@ -139,6 +140,16 @@ def _take_hints(
             f"{found.messages:,}", f"{found.listed:,}", f"{found.gone:,}",
             "".join(f"; ignored, {reason}: {count:,}" for reason, count in found.ignored.items()),
         )  # fmt: skip
+
+
+def _look(client: S3Client, bucket: str, key: str) -> ListedObject | None:
+    try:
+        return look_up(client, bucket, key)
+    except ImportAccessError:
+        # One object that may not be read does not hold up the others: as after a listing, its own conversion
+        # says what is missing.
+        first = next(list_objects(client, bucket, key), None)
+        return first if first is not None and first.key == key else None
 
 
 def _scan(run: ImportRun, client: S3Client, converter: Converter, found: Discovery, sweep: bool) -> None:
