@@ -21,10 +21,10 @@ from sluice.imports.records import FileReader, Piece, RowReader
 from sluice.imports.rejects import RejectedRow, rejects_of_load
 from sluice.imports.session import ImportRun
 from sluice.imports.tally import Tally
-from sluice.lake.raw import CUT, MAX_RAW_CHARS
 from sluice.ledger import again
 from sluice.ledger.again import Rejects
 from sluice.ledger.files import SourceFile
+from sluice.raw_text import CUT, MAX_RAW_CHARS
 
 # What stands for a byte that was no text, and for NUL, in the text that is kept.
 _ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f]|\\0")

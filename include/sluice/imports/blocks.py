@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
+from sluice.event_schema import STAGED_REJECTS
 from sluice.imports.events import Cells, event_batch, property_chars
 from sluice.imports.records import Piece
 from sluice.imports.streams import batches_of, stream_of
 from sluice.imports.tally import Tally
 from sluice.imports.times import EventTimes
-from sluice.lake.schema import STAGED_REJECTS
 
 # A batch: by rows, or earlier by characters where rows are large.
 BATCH_ROWS = 20_000

@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 
 from sluice.converter import RowError
+from sluice.event_schema import TIMESTAMP
 from sluice.imports.events import (
     HANDLED,
     IDENTIFY,
@@ -38,7 +39,6 @@ from sluice.imports.properties import (
 from sluice.imports.tally import Tally, count_bounded
 from sluice.imports.times import EventTimes
 from sluice.imports.values import MAX_TEXT, decimal_number, plain_integers, text, truth, whole_number
-from sluice.lake.schema import TIMESTAMP
 
 Fields = dict[str, list[Any]]
 

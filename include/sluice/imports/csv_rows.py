@@ -17,7 +17,7 @@ from typing import Any
 from sluice.converter import ConverterConfig
 from sluice.imports.errors import FileError
 from sluice.imports.records import BadRow, FileReader, Record
-from sluice.lake.raw import MAX_RAW_CHARS, cut_raw
+from sluice.raw_text import MAX_RAW_CHARS, cut_raw
 
 # A cell above this makes a bad row, and so does a line; a row may span lines inside quotes, up to the last
 # limit, beyond which a quote that never closes would take the rest of the file into memory.

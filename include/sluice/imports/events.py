@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sluice import __version__
 from sluice.converter import RowError
+from sluice.event_schema import STAGED_EVENTS, TIMESTAMP
 from sluice.imports.identity import RowNames, dedup_key, device_of_user, id_fault
 from sluice.imports.properties import (
     limit_groups,
@@ -25,7 +26,6 @@ from sluice.imports.properties import (
 from sluice.imports.tally import count_bounded
 from sluice.imports.times import EventTimes
 from sluice.imports.values import MAX_TEXT, decimal_number, shown, text, truth, whole_number
-from sluice.lake.schema import STAGED_EVENTS, TIMESTAMP
 
 LIBRARY = f"sluice-s3-import/{__version__}"
 

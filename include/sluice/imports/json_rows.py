@@ -20,7 +20,7 @@ from sluice.converter.jsontext import BrokenJson, parse, show
 from sluice.imports.errors import FileError
 from sluice.imports.records import BadRow, FileReader, Record
 from sluice.imports.values import printable
-from sluice.lake.raw import MAX_RAW_CHARS, cut_raw
+from sluice.raw_text import MAX_RAW_CHARS, cut_raw
 
 # What memory holds of a file: one line, beside one block.
 MAX_LINE_BYTES = 16 << 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,11 +17,13 @@ import pyarrow.parquet as pq
 from sluice.converter import RowError
 from sluice.converter.parquet import OPTIONS, ParquetJson, UnreadableSchema
 from sluice.imports.errors import FileError
-from sluice.imports.objects import SourceObject
 from sluice.imports.ranges import RangedFile
 from sluice.imports.records import BadRow, FileReader, Record
 from sluice.imports.streams import batches_of, stream_of
-from sluice.lake.raw import cut_raw
+from sluice.raw_text import cut_raw
+
+if TYPE_CHECKING:
+    from sluice.imports.objects import SourceObject
 
 _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"

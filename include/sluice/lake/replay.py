@@ -24,11 +24,11 @@ from sluice.lake.decision import Decision, UploadTime, kept_per_file, order_of
 from sluice.lake.duplicates import choose_sample
 from sluice.lake.key_search import find_keys
 from sluice.lake.keys import UUID, Keys
-from sluice.lake.raw import cut_raw
 from sluice.lake.schema import STAGED_REJECTS, STAGED_REPLAY
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
 from sluice.lake.staged import StagedFile, open_staged
+from sluice.raw_text import cut_raw
 
 _IDS = ["user_id", "device_id", "amplitude_id"]
 _STAGED = pa.schema([pa.field("place", pa.int64()), *(STAGED_REPLAY.field(name) for name in _IDS)])

@@ -14,7 +14,7 @@ from sluice.imports import csv_rows
 from sluice.imports.csv_rows import CsvFormat, CsvRows
 from sluice.imports.errors import FileError
 from sluice.imports.records import BadRow
-from sluice.lake.raw import MAX_RAW_CHARS
+from sluice.raw_text import MAX_RAW_CHARS
 
 
 def blocks(data: bytes, size: int = 7) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from sluice.imports.compression import decompress
 from sluice.imports.errors import FileError
 from sluice.imports.json_rows import JsonRows
 from sluice.imports.records import BadRow
-from sluice.lake.raw import MAX_RAW_CHARS
+from sluice.raw_text import MAX_RAW_CHARS
 
 
 def blocks(data: bytes, size: int = 7) -> Iterator[bytes]:

@@ -220,6 +220,19 @@ def test_a_process_that_is_killed_gives_an_error_that_a_retry_heals() -> None:
         assert whole(alone.blocks(pipeline(), again, no_wait))[2].read == 2000
 
 
+LIGHT = """
+import sys
+import sluice.imports.worker, sluice.imports.rows
+import sluice.imports.json_rows, sluice.imports.csv_rows, sluice.imports.parquet_rows
+print([name for name in ("deltalake", "duckdb", "sqlalchemy", "botocore", "pydantic") if name in sys.modules])
+"""
+
+
+def test_a_process_loads_nothing_that_it_does_not_need() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 PARENT = """
 import sys, time
 from sluice.imports.workers import Workers

@@ -1,4 +1,4 @@
-"""How much of a rejected row's text the lake keeps."""
+"""How much of a rejected row's text is kept, by whoever rejects it."""
 
 from __future__ import annotations
 
