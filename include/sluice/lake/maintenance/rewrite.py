@@ -75,6 +75,9 @@ class Rewritten:
     seconds: float = 0.0
 
     def __str__(self) -> str:
+        if not self.commits and not self.refused:
+            found = f"{self.files_before:,} files of {megabytes(self.bytes_before)} would be put together"
+            return found if self.files_before else "nothing to put together"
         return (
             f"{self.files_before:,} files of {megabytes(self.bytes_before)} became {self.files_after:,} of"
             f" {megabytes(self.bytes_after)} in {self.commits:,} commits and {self.seconds:.1f} s"
