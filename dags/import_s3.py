@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, TriggerRule
 
 from sluice.config import ImportConfig, load_config
+from sluice_airflow.assets import events_asset
 from sluice_airflow.operators.convert_files import ConvertFilesOperator
 from sluice_airflow.operators.discover_files import DiscoverFilesOperator
 from sluice_airflow.operators.load_files import LoadFilesOperator
@@ -57,7 +58,11 @@ def import_dag(source: ImportConfig) -> DAG:
         ).expand(batch=discover_files.output)
         # Without new files, convert_files is skipped; what an earlier try left is loaded and reported anyway.
         load_files = LoadFilesOperator(
-            task_id="load_files", source=source.id, trigger_rule=TriggerRule.NONE_FAILED
+            task_id="load_files",
+            source=source.id,
+            trigger_rule=TriggerRule.NONE_FAILED,
+            # Other DAGs may be scheduled on new events of the project.
+            outlets=[events_asset(source.project)],
         )
         report_import = ReportImportOperator(
             task_id="report_import", source=source.id, trigger_rule=TriggerRule.NONE_FAILED

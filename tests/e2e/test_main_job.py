@@ -19,6 +19,7 @@ def test_a_month_of_flights_goes_through_import_lake_and_export(tmp_path):
     with LocalStack(tmp_path / "stack", ui_port=18080, config_dir=config) as stack:
         done = demonstrate(stack, print, months=[1, 2], hours=6)
         no_notified_file_is_lost(Notified(stack, AirflowApi(stack.airflow_url)))
+    assert done.note == "2 files, 51,955 rows: 51,955 loaded, 0 duplicate, 0 ignored, 0 rejected."
     assert done.proof.problems == []
     assert done.written_again == []
     assert done.tasks == 12

@@ -234,6 +234,33 @@ def test_a_preview_shows_keys_and_rows_as_the_import_takes_them(
     assert "row 6" not in shown
 
 
+def test_duplicates_are_shown_beside_the_rows_that_stayed(
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str]
+) -> None:
+    path = folder / "converters" / "shop.json"
+    document = json.loads(path.read_text())
+    document["converterConfig"]["convertToAmplitudeFunc"] |= {"insert_id": "id"}
+    path.write_text(json.dumps(document))
+    first = GOOD.replace("{", '{"id": "one", ')
+    put(s3, bucket, "a.json", first)
+    put(s3, bucket, "b.json", first.replace("open", "close"), first)
+    assert "never tested" in sluice("status")
+    sluice("enable", "shop")
+    import_all(folder, environment, "run-1")
+    shown = sluice("duplicates", "shop")
+    assert "in/b.json, row 0: insert_id one, device " in shown
+    assert f"stayed: s3://{bucket}/in/a.json, row 0 of shop, loaded 20" in shown
+    assert "it differs in event_type" in shown
+    assert "it says the same" in shown
+    assert "2 rows in the sample" in shown
+    rows = [json.loads(line) for line in sluice("duplicates", "shop", "--json").splitlines()]
+    assert sorted((row["key"], row["row"], row["differs"]) for row in rows) == [
+        ("in/b.json", 0, True), ("in/b.json", 1, False),
+    ]  # fmt: skip
+    write_converter(folder)
+    assert "changed since its test" in sluice("status")
+
+
 def test_a_source_is_enabled_by_real_rows(
     sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -80,6 +80,35 @@ def states(run: Any) -> dict[str, str]:
     return {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in run.get_task_instances()}
 
 
+def asset_events() -> list[dict[str, Any]]:
+    """Return what the project's asset was told by runs of this module, oldest first."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        rows = session.execute(
+            select(AssetEvent.extra)
+            .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+            .where(AssetModel.name == "events_187520")
+            .order_by(AssetEvent.id)
+        )
+        return [row.extra for row in rows]
+
+
+def note(run: Any) -> str | None:
+    """Return the note that the scheduler would write; `dag.test` ends runs outside of any session."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    from sluice_airflow.listeners import run_note
+
+    with create_session() as session:
+        run_note.on_dag_run_success(session.get(DagRun, run.id), "success")
+    with create_session() as session:
+        return session.get(DagRun, run.id).note
+
+
 def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Client, bucket: str) -> None:
     from sluice.imports.enabling import enable
     from sluice_airflow.hooks.sluice import SluiceHook
@@ -95,6 +124,12 @@ def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Clien
     }
     [converted] = [ti for ti in run.get_task_instances() if ti.task_id == "convert_files"]
     assert converted.rendered_map_index == "1 files from in/a.csv.gz"
+    loaded = {
+        "source": "small", "run": run.run_id, "files": 1, "failed_files": 0, "rows_read": 2, "loaded": 2,
+        "duplicate": 0, "ignored": 0, "rejected": 0,
+    }  # fmt: skip
+    assert asset_events() == [loaded]
+    assert note(run) == "1 files, 2 rows: 2 loaded, 0 duplicate, 0 ignored, 0 rejected."
     lake = SluiceHook().lake
     assert lake.events().to_pyarrow_table().num_rows == 2
     version = lake.events().version()
@@ -103,15 +138,38 @@ def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Clien
     assert states(again) == {
         "discover_files[-1]": "success",
         "convert_files[-1]": "skipped",
-        "load_files[-1]": "success",
+        "load_files[-1]": "skipped",
         "report_import[-1]": "success",
     }
     assert lake.events().version() == version
+    assert asset_events() == [loaded]
+    assert note(again) == "No new files."
 
     put(s3, bucket, "bad.csv.gz", "")
     put(s3, bucket, "good.csv.gz", "name,user,time\nopen,user-3,1357034400000\n")
     third = dag.test()
     assert states(third)["report_import[-1]"] == "failed"
     assert str(third.state) == "failed"
+    assert note(third).endswith("1 loaded, 0 duplicate, 0 ignored, 0 rejected. Failed: in/bad.csv.gz.")
     assert lake.events().to_pyarrow_table().num_rows == 3
     assert str(dag.test().state) == "success"
+
+
+def test_what_a_person_noted_of_a_run_stays(dag: Any, s3: S3Client, bucket: str) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    from sluice.imports.enabling import enable
+    from sluice_airflow.hooks.sluice import SluiceHook
+    from sluice_airflow.listeners import run_note
+
+    put(s3, bucket, "a.csv.gz", "name,user,time\nopen,user-1,1357034400000\n")
+    enable(SluiceHook(), "small")
+    run = dag.test()
+    assert note(run) == note(run) == "1 files, 1 rows: 1 loaded, 0 duplicate, 0 ignored, 0 rejected."
+    with create_session() as session:
+        found = session.get(DagRun, run.id)
+        found.dag_run_note.content, found.dag_run_note.user_id = "looked at", "ann"
+    assert note(run) == "looked at"
+    # A run without such a text, or outside of a session, is left alone.
+    run_note.on_dag_run_failed(DagRun(dag_id="other", run_id="r"), "task_failure")

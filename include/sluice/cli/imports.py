@@ -21,6 +21,7 @@ from sluice.config import ImportConfig
 from sluice.converter import Converter
 from sluice.imports.again import import_again
 from sluice.imports.enabling import enable as enable_source
+from sluice.imports.enabling import state_of_test
 from sluice.imports.notifications import enable_notifications
 from sluice.imports.preview import MAX_LISTED, Keys, Sample, look_at_keys, sample_rows
 from sluice.imports.rejected_files import export_rejects
@@ -28,7 +29,9 @@ from sluice.imports.rejects import rejected_rows
 from sluice.imports.retry import give_up_file, retry_file
 from sluice.imports.session import ImportRun
 from sluice.imports.taxonomy import taxonomy_of
+from sluice.lake.duplicates import sampled_duplicates
 from sluice.ledger import files
+from sluice.ledger.again import open_rejects
 
 SOURCE = click.argument("source")
 KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
@@ -64,13 +67,16 @@ def imports(context: click.Context, directory: Path | None, ledger_url: str | No
 @click.pass_obj
 def status(access: EnvironmentAccess) -> None:
     """Sum up every source: its files by state, their rows, the newest load."""
-    table = Table("source", *STATES, *(f"rows {head}" for head in _HEADS), "newest load (UTC)")
+    heads = [*(f"rows {head}" for head in _HEADS), "open rejects", "converter", "newest load (UTC)"]
+    table = Table("source", *(state.replace("_", " ") for state in STATES), *heads)
     for source in access.config.imports:
         found = {one.state: one for one in files.summaries(access.ledger, source.id)}
         numbers = [found[state].files if state in found else 0 for state in STATES]
         numbers += [sum(getattr(one, name) for one in found.values()) for name in _COUNTS]
+        numbers.append(sum(one.rows for one in open_rejects(access.ledger, source.id)))
         newest = found["done"].newest if "done" in found else None
-        table.add_row(source.id, *(f"{number:,}" for number in numbers), _moment(newest))
+        tested = state_of_test(access.ledger, source, access.config.converter_path(source))
+        table.add_row(source.id, *(f"{number:,}" for number in numbers), tested, _moment(newest))
     _console().print(table)
     if access.config.problems:
         click.echo(
@@ -130,6 +136,29 @@ def rejects(
             click.echo(f"    {_line(row.raw)}")
     if not as_json:
         click.echo(f"{count:,} rejected rows")
+
+
+@imports.command()
+@SOURCE
+@AS_JSON
+@click.pass_obj
+def duplicates(access: EnvironmentAccess, source: str, as_json: bool) -> None:
+    """Show a sample of the rows of SOURCE that were dropped as duplicates, and which row stayed instead."""
+    config = access.config.source(source)
+    count = 0
+    for row in sampled_duplicates(access.lake, access.ledger, config.project, config.id):
+        count += 1
+        if as_json:
+            click.echo(json.dumps(asdict(row), ensure_ascii=False, default=str))
+            continue
+        other = f"differs in {', '.join(row.columns)}" if row.differs else "says the same"
+        click.echo(f"{row.key}, row {row.row:,}: insert_id {row.insert_id}, device {row.device_id}")
+        click.echo(
+            f"    stayed: {row.stayed_object}, row {row.stayed_row} of {row.stayed_source}, loaded"
+            f" {_moment(row.stayed_loaded_at)}; it {other}"
+        )
+    if not as_json:
+        click.echo(f"{count:,} rows in the sample; `sluice import files {config.id}` counts all of them")
 
 
 @imports.command()

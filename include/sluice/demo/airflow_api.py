@@ -81,6 +81,11 @@ class AirflowApi:
             if offset >= page["total_entries"]:
                 return
 
+    def note(self, dag_id: str, run_id: str) -> str | None:
+        """Return the note of a run, which the UI shows beside it."""
+        note: str | None = self._get(f"/dags/{dag_id}/dagRuns/{run_id}")["note"]
+        return note
+
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """Return the state of each task of a run; mapped ones carry their index."""
         tasks = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]

@@ -38,8 +38,9 @@ AGAIN = "sluice-export-again"
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What the demo did: the proof, the seconds of each part and of each exported hour."""
+    """What the demo did: what the import's run notes, the proof, the seconds of each part and exported hour."""
 
+    note: str
     proof: Proof
     seconds: dict[str, float]
     hour_seconds: dict[datetime, float]
@@ -94,7 +95,8 @@ def demonstrate(
     say(f"{IMPORT_DAG}: importing {len(files)} months of flights")
     api.wait_for_runs(IMPORT_DAG, lambda run: run.run_id == run_id, 1, check=stack.check)
     seconds["import"] = time.monotonic() - began
-    say(f"{IMPORT_DAG}: done in {seconds['import']:.0f} s")
+    note = api.note(IMPORT_DAG, run_id)
+    say(f"{IMPORT_DAG}: done in {seconds['import']:.0f} s. {note}")
 
     began = time.monotonic()
     notified.wait_loaded(0)
@@ -129,6 +131,7 @@ def demonstrate(
     seconds["replay"] = time.monotonic() - began
     say(f"Replayed the {replayed:,} exported events into an empty lake and exported it to s3://{AGAIN}/")
     return Demonstration(
+        note=note or "",
         proof=proof,
         seconds=seconds,
         hour_seconds={run.data_hour: _seconds(run) for run in first.runs if run.data_hour is not None},

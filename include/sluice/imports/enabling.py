@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 from sluice.config import ImportConfig
 from sluice.converter import Converter
@@ -21,6 +22,7 @@ from sluice.imports.objects import ListedObject, describe
 from sluice.imports.preview import Keys, Sample, file_samples, look_at_keys, matches
 from sluice.imports.session import Access, ImportRun
 from sluice.imports.taxonomy import taxonomy_of
+from sluice.ledger import Ledger
 from sluice.ledger.registry import passed_test, record_passed
 
 log = logging.getLogger(__name__)
@@ -134,6 +136,20 @@ def require_enabled(run: ImportRun) -> None:
             f"The source {source.id} is not enabled: its converter {source.converter} has not been tested on"
             f" real files yet. Run `sluice import enable {source.id}`, which does that."
         )
+
+
+def state_of_test(ledger: Ledger, source: ImportConfig, converter: Path) -> str:
+    """Say whether the source's converter, as it is now, has passed its test: for a status."""
+    if source.replay:
+        return "none: a replay"
+    passed = passed_test(ledger, source.id)
+    if passed is None:
+        return "never tested"
+    try:
+        current = Converter.from_file(converter).hash
+    except SluiceError:
+        return "cannot be read"
+    return "tested" if passed.converter_hash == current else "changed since its test"
 
 
 def converter_in_force(run: ImportRun) -> Converter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,14 +52,16 @@ def load_run(run: ImportRun) -> Loaded:
             upload_time=source.upload_time,
             decide=partial(decide_replay, error_budget=source.error_budget) if source.replay else decide,
         )
+        began = time.monotonic()
         loaded = load(run.lake, run.ledger, request)
+        took = time.monotonic() - began
         result.files += len(group)
         result.commits += loaded.commits
         result.counts += loaded.counts
         log.info(
-            "%s files loaded: %s rows, %s duplicates; %s files to go",
-            len(group), f"{loaded.counts.loaded:,}", f"{loaded.counts.duplicate:,}",
-            len(staged) - result.files,
+            "%s files of %s bytes loaded in %.1f s, %s rows/s: %s rows, %s duplicates; %s files to go",
+            len(group), f"{sum(file.size for file in group):,}", took, f"{loaded.counts.read / took:,.0f}",
+            f"{loaded.counts.loaded:,}", f"{loaded.counts.duplicate:,}", len(staged) - result.files,
         )  # fmt: skip
     files.forget_staging(run.ledger, source.id, run.run)
     remove_run(run.lake.filesystem(), source.id, run.run)

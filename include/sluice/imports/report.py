@@ -12,6 +12,7 @@ from sluice.ledger.files import SourceFile
 
 # An XCom is no place for thousands of files: the ledger has them all.
 _SHOWN_FILES = 100
+_NOTED_FILES = 5
 _COUNTS = ("rows_read", "loaded", "duplicate", "ignored", "rejected")
 
 
@@ -36,6 +37,21 @@ class Report:
         """Return the numbers of files and the sums of the row counts."""
         sums = {name: sum(getattr(file, name) or 0 for file in self.files) for name in _COUNTS}
         return {"files": len(self.files), "failed_files": len(self.failed), **sums}
+
+    def note(self) -> str:
+        """Say in a line what the run did, for the run's note: counts, and the first failed files."""
+        totals = self.totals()
+        if not self.files:
+            return "No new files."
+        counts = ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS[1:])
+        parts = [f"{totals['files']:,} files, {totals['rows_read']:,} rows: {counts}."]
+        if self.failed:
+            names = ", ".join(file.name for file in self.failed[:_NOTED_FILES])
+            more = len(self.failed) - _NOTED_FILES
+            parts.append(f"Failed: {names}{f' and {more:,} more' if more > 0 else ''}.")
+        if self.unfinished:
+            parts.append(f"{len(self.unfinished):,} files still wait.")
+        return " ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON types, small enough for an XCom: 100 files at most, failed ones first."""

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice_airflow.hooks.sluice import SluiceHook
+from sluice_airflow.listeners.run_note import NOTE_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -17,7 +18,7 @@ _SHOWN_FAILURES = 20
 
 
 class ReportImportOperator(BaseOperator):
-    """Writes the run's files with their counts and reasons to the log, and returns them.
+    """Writes the run's files with their counts and reasons to the log and returns them; sums up in the note.
 
     Fails, without a retry, if files of this run failed: everything else is loaded by then, and a green run
     with missing data would be overlooked. The next run does not take up failed files, so it is green again.
@@ -37,6 +38,8 @@ class ReportImportOperator(BaseOperator):
 
         report = report_run(ImportRun.open(SluiceHook(), self.source, context["run_id"]))
         self.log.info("Import of %s:\n%s", self.source, "\n".join(report.lines()))
+        # Also if the task fails now: it becomes the note of the run.
+        context["ti"].xcom_push(key=NOTE_KEY, value=report.note())
         if report.failed or report.unfinished:
             raise AirflowFailException(_failure(report))
         return report.as_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,11 +54,23 @@ def enabled(airflow_connections: dict[str, str], flights_config: Callable[..., N
     )
 
 
+class TaskInstance:
+    """What a task leaves for others, by key."""
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
 @pytest.fixture
 def context() -> dict[str, Any]:
-    """What operators read of Airflow's context."""
+    """What operators read of Airflow's context, and what they leave in it."""
     return {
         "run_id": "manual__2026-11-21T12:00:00+00:00",
         "dag_run": SimpleNamespace(run_type="manual"),
         "triggering_asset_events": {},
+        "ti": TaskInstance(),
+        "outlet_events": defaultdict(SimpleNamespace),
     }
