@@ -15,6 +15,7 @@ from fault_proxy import FaultProxy
 from sluice.access.storage import S3Store
 from sluice.exports.bucket import Bucket
 from sluice.exports.errors import BucketUnavailable, DiskFull, LakeFileError, LakeSchemaError
+from sluice.exports.left_open import abort_left_open
 from sluice.exports.ranges import HourRange
 from sluice.exports.verify import Verifier
 from sluice.lake import close_until, reorder
@@ -126,6 +127,27 @@ def test_what_a_dead_run_left_open_is_aborted_by_the_next(proxy, destination, di
     direct.expire_claims()
     direct.run("next")
     direct.assert_consistent()
+
+
+def test_maintenance_aborts_what_was_left_open_by_hours_that_nobody_holds(proxy, destination, direct):
+    impatient(destination, 5, attempts=1)
+    proxy.choose = lambda kind, path, before: "reset" if kind in ("part", "abort") else None
+    with pytest.raises(BucketUnavailable):
+        destination.exporter("dead").export(HOUR)
+    bucket = Bucket.of(direct.client, direct.config)
+
+    def abort(older_than, **how):
+        return abort_left_open(direct.config, direct.ledger, bucket, older_than, **how)
+
+    left = len(direct.open_uploads())
+    assert left > 0
+    # The dead run's claim has not run out yet.
+    assert abort(timedelta(0)) == 0
+    direct.expire_claims()
+    assert abort(timedelta(hours=24)) == 0
+    assert abort(timedelta(0), dry_run=True) == left == len(direct.open_uploads())
+    assert abort(timedelta(0)) == left
+    assert direct.open_uploads() == []
 
 
 def test_verification_goes_on_where_a_download_broke(proxy, destination, direct):

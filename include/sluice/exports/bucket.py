@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 from sluice.config import ExportConfig
 from sluice.exports.access_errors import explained
 from sluice.exports.errors import BucketUnavailable, Refused
-from sluice.exports.keys import HourObject, listing_prefixes, parse_key
+from sluice.exports.keys import HourObject, listing_prefixes, normalise_prefix, parse_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,11 +39,12 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class OpenUpload:
-    """A multipart upload that is neither completed nor aborted."""
+    """A multipart upload that is neither completed nor aborted; `initiated` as far as the store says it."""
 
     key: str
     upload_id: str
     names: HourObject
+    initiated: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,26 @@ class Bucket:
         """List the open multipart uploads of a project's days."""
         wanted = set(days)
         for prefix in listing_prefixes(self.prefix, project, wanted):
-            with self._explained("list uploads"):
-                pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                    Bucket=self.name, Prefix=prefix
-                )
-                found = [item for page in pages for item in page.get("Uploads", [])]
-            for item in found:
-                names = parse_key(self.prefix, item["Key"])
-                if names is not None and names.project == project and names.hour.date() in wanted:
-                    yield OpenUpload(item["Key"], item["UploadId"], names)
+            for upload in self._uploads(project, prefix):
+                if upload.names.hour.date() in wanted:
+                    yield upload
+
+    def all_open_uploads(self, project: int) -> Iterator[OpenUpload]:
+        """List all open multipart uploads of a project, in any layout."""
+        base = normalise_prefix(self.prefix)
+        for prefix in (f"{base}{project}/{project}_", f"{base}{project}_"):
+            yield from self._uploads(project, prefix)
+
+    def _uploads(self, project: int, prefix: str) -> Iterator[OpenUpload]:
+        with self._explained("list uploads"):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.name, Prefix=prefix
+            )
+            found = [item for page in pages for item in page.get("Uploads", [])]
+        for item in found:
+            names = parse_key(self.prefix, item["Key"])
+            if names is not None and names.project == project:
+                yield OpenUpload(item["Key"], item["UploadId"], names, item.get("Initiated"))
 
     def head(self, key: str) -> ObjectHead | None:
         """Return an object's ETag and metadata, or None if it is not there."""

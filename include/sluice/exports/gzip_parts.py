@@ -6,8 +6,9 @@ import hashlib
 
 from isal import isal_zlib
 
-# S3 takes no part below 5 MiB but the last, and at most 10,000: 16 MiB reach 156 GiB.
-PART_BYTES = 16 << 20
+# S3 takes no part below 5 MiB but the last, and at most 10,000: 8 MiB reach 78 GiB, and a file has at most 5.
+# A small hour has one part, a large one four at a time, so larger parts are memory that grows with the hour.
+PART_BYTES = 8 << 20
 # Deflate with a gzip header that holds neither a time nor a name: equal lines give equal bytes.
 _GZIP = 31
 # At level 3 the output depends on how the input is cut; from here on it always gets blocks of this size.

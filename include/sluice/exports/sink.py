@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 
 from sluice.exports.bucket import Bucket
 
-# Parts that wait or travel, over and above the one being filled: with 16 MiB each, what memory they take.
+# Parts that wait or travel, over and above the one being filled: with 8 MiB each, what memory they take.
 _IN_FLIGHT = 2
 
 

@@ -1,0 +1,44 @@
+"""A step of maintenance: uploads that dead export runs left open are aborted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from sluice_airflow.hooks.sluice import SluiceHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class AbortUploadsOperator(BaseOperator):
+    """Aborts uploads of all destinations that are older than a day and whose hour nobody holds.
+
+    Returns how many of each destination. A destination that cannot be reached is logged and does not stop
+    the others: its own runs report it.
+
+    :param dry_run: only say what would be done (templated)
+    """
+
+    template_fields: Sequence[str] = ("dry_run",)
+
+    def __init__(self, *, dry_run: bool | str = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dry_run = dry_run
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from sluice.exports.bucket import Bucket
+        from sluice.exports.errors import BucketUnavailable, ExportAccessError
+        from sluice.exports.left_open import abort_left_open
+
+        hook = SluiceHook()
+        aborted = {}
+        for config in hook.config.exports:
+            bucket = Bucket.of(hook.store(config.connection, config.region).client(), config)
+            try:
+                aborted[config.id] = abort_left_open(config, hook.ledger, bucket, dry_run=bool(self.dry_run))
+            except (BucketUnavailable, ExportAccessError) as error:
+                self.log.warning("%s: %s", config.id, error)
+        return aborted
