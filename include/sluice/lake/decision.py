@@ -25,7 +25,7 @@ from sluice.lake.keys import DEDUP, Keys
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
-from sluice.lake.staged import StagedFile, open_staged
+from sluice.lake.staged import StagedFile, batches_of, open_staged
 from sluice.lake.store import LakeError
 from sluice.ledger.counters import take_block
 
@@ -157,7 +157,7 @@ def _read_narrow(snapshot: Snapshot, files: Sequence[StagedFile], rows: _Rows, s
                         f"{file.events} has {staged.metadata.num_rows:,} rows where {file.uri} has"
                         f" {file.rows:,}. Nothing was loaded; run the import again."
                     )
-                for batch in staged.iter_batches(_BATCH_ROWS, columns=columns):
+                for batch in batches_of(staged, _BATCH_ROWS, columns):
                     here = slice(place, place + batch.num_rows)
                     rows.high[here], rows.low[here], rows.present[here] = DEDUP.halves(batch)
                     if rows.times is not None:
@@ -198,6 +198,9 @@ def _assign_ids(
         new_devices = _find_ids(connection, snapshot, "devices", "device_id", _kept_ids(spool, keep))
         ids = np.zeros(len(keep), dtype=np.int64)
         connection.register("kept", _kept_ids(spool, keep))
+        # The rows stream past the ids: of a stream the engine does not know that it is the larger side.
+        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        connection.execute("SET preserve_insertion_order = false")
         reader = connection.sql(
             """
             SELECT place, coalesce(u.amplitude_id, d.amplitude_id) AS amplitude_id

@@ -1,7 +1,7 @@
 """A local copy of the keys of immutable data files, so that a load need not read them from the lake again.
 
 It is derived: what is missing, damaged or in the way is read from the data file again, and the whole folder
-may be deleted at any time (ADR 11). One file of the cache has the keys of one data file in blocks, each with
+may be deleted at any time (ADR 13). One file of the cache has the keys of one data file in blocks, each with
 its check sum; it appears under its name when it is whole.
 """
 

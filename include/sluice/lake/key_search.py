@@ -2,7 +2,7 @@
 
 A load has few keys and the lake many, so the lake's keys stream past a set of bitmaps over the load's, which
 most of them do not pass; the few that do are compared whole. An index over the lake's keys would have to be
-kept up to date; joining them in SQL costs ten times as much (ADR 11).
+kept up to date; joining them in SQL costs ten times as much (ADR 13).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sluice.lake.key_cache import BLOCK_ROWS, Block, KeyCache
 from sluice.lake.keys import KeyKind, Keys
 from sluice.lake.schema import TIMESTAMP
 from sluice.lake.snapshot import Snapshot
+from sluice.lake.staged import batches_of
 
 # Data files at once: where the cache is cold most of the time goes into waiting for the store.
 _THREADS = 4
@@ -109,7 +110,7 @@ def read_blocks(snapshot: Snapshot, kind: KeyKind, file: KeyFile) -> Iterator[Bl
         snapshot.lake.table_filesystem("events").open_input_file(file.path) as source,
         pq.ParquetFile(source) as parquet,
     ):
-        for batch in parquet.iter_batches(BLOCK_ROWS, columns=columns, use_threads=False):
+        for batch in batches_of(parquet, BLOCK_ROWS, columns):
             high, low, present = kind.halves(batch)
             times = places = None
             if file.timed:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sluice.lake.store import Lake, LakeError
@@ -44,6 +45,15 @@ class StagedFile:
     def uri(self) -> str:
         """The object's name as its rows carry it in the hidden column `object`, also if they come again."""
         return f"s3://{origin(self.bucket)[0]}/{self.key}"
+
+
+def batches_of(file: pq.ParquetFile, rows: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Read columns of a Parquet file in batches of at most so many rows, one row group after the other.
+
+    Read in one go, a file of 500 row groups makes Arrow hold on to 400 MB.
+    """
+    for group in range(file.metadata.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[group], columns=list(columns))
 
 
 @contextmanager

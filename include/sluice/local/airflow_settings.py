@@ -59,6 +59,7 @@ class AirflowFolders:
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.plugins),
             "PYTHONPATH": os.pathsep.join((str(self.include), str(self.plugins))),
             "SLUICE_CONFIG": str(self.config),
+            "SLUICE_CACHE": str(self.home / "sluice-cache"),
         }
 
 
