@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from sluice.converter import RowError
 from sluice.converter.jsontext import parse
 from sluice.event_columns import EVENT_COLUMNS
+from sluice.event_schema import STAGED_REPLAY, TIMESTAMP
 from sluice.imports import replay_columns as columns
 from sluice.imports.blocks import Block, Reject, reject_batch
 from sluice.imports.identity import dedup_keys, device_of_user, id_fault
@@ -28,7 +29,6 @@ from sluice.imports.replay_columns import Faults
 from sluice.imports.replay_line import Values, read_line, read_lines
 from sluice.imports.tally import Tally, count_bounded
 from sluice.imports.values import MAX_TEXT, printable
-from sluice.lake.schema import STAGED_REPLAY, TIMESTAMP
 
 _HOUR_US = 3_600_000_000
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.converter import RowError
+from sluice.event_schema import TIMESTAMP
 from sluice.imports.replay_line import are_json, require_json
 from sluice.imports.values import shown
-from sluice.lake.schema import TIMESTAMP
 
 # Keys whose JSON is an object, always (amplitude-spec 1.3); the other JSON keys may be anything.
 _OBJECTS = frozenset(
