@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from multiprocessing import forkserver, get_context
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,6 @@ NOON = 1357128000000
 # What becomes of the rows of each of the two files of a source: read, loaded, duplicate, ignored, rejected.
 FATES = [(6, 3, 1, 1, 1), (6, 3, 1, 1, 1)]
 FAILED = 70
-
-_FORKS = get_context("forkserver")
 
 
 def rows_of(name: str, events: str) -> list[tuple[str, str, str, str, str]]:
@@ -171,14 +170,13 @@ class World:
         return Ledger.open(self.ledger_url)
 
     def start(self, job: Job, barrier: Any = None) -> BaseProcess:
-        _start_server()
-        process = _FORKS.Process(target=_work, args=(self, job, barrier))
+        process = forks().Process(target=_work, args=(self, job, barrier))
         process.start()
         return process
 
     def work(self, *jobs: Job) -> list[int | None]:
         """Run jobs side by side, each in its process; return how they ended."""
-        barrier = _FORKS.Barrier(len(jobs)) if len(jobs) > 1 else None
+        barrier = forks().Barrier(len(jobs)) if len(jobs) > 1 else None
         workers = [self.start(job, barrier) for job in jobs]
         for worker in workers:
             worker.join(120)
@@ -285,10 +283,11 @@ class World:
         assert sum(held, Fingerprint()) == Fingerprint.from_sums(count, high, low)
 
 
-def _start_server() -> None:
-    """Start the server from which workers are forked, with all modules in it; nothing if it runs."""
-    _FORKS.set_forkserver_preload(["importing"])
-    # It finds modules by the environment alone.
+def forks() -> ForkServerContext:
+    """Return the context that forks processes from one server, in which all modules are imported already."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["importing", "sluice.lake.maintenance", "hypothesis"])
+    # The server finds modules by the environment alone.
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     try:
@@ -298,6 +297,7 @@ def _start_server() -> None:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = path
+    return context
 
 
 # --- In the worker ---
