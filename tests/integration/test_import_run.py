@@ -336,6 +336,54 @@ def test_parquet_is_imported(start: Start, s3: S3Client, bucket: str, tmp_path: 
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("file_type", ["csv", "json"])
+def test_a_line_of_100_mb_costs_one_row_and_a_bomb_its_file(
+    start: Start, s3: S3Client, bucket: str, tmp_path: Path, file_type: str
+) -> None:
+    """Both in the memory of any other file: what is too long is dropped as it comes."""
+    converter = tmp_path / "hostile.json"
+    write_converter(converter, "name", file_type)
+    record = {"name": "open", "user": "user-1", "time": 1357034400000}
+    good = (row("open") if file_type == "csv" else json.dumps(record)) + "\n"
+    head = HEADER + "\n" if file_type == "csv" else ""
+    # Members may follow each other: a few kilobytes that stand for more than a gigabyte.
+    zeros = gzip.compress(b"0" * (64 << 20), 1)
+    long_line = gzip.compress(b"x" * 100_000_000 + b"\n", 1)
+    begin, end = gzip.compress((head + good).encode()), gzip.compress(good.encode())
+    ending = f"{file_type}.gz"
+    s3.put_object(Bucket=bucket, Key=f"in/long.{ending}", Body=begin + long_line + end)
+    s3.put_object(Bucket=bucket, Key=f"in/bomb.{ending}", Body=begin + zeros * 20)
+    s3.put_object(Bucket=bucket, Key=f"in/plain.{ending}", Body=(head + good).encode())
+    s3.put_object(Bucket=bucket, Key=f"in/good.{ending}", Body=begin)
+    run = start(converter=converter, error_budget=0.5)
+    go(run)
+    assert state(run) == {
+        f"long.{ending}": ("done", 2),
+        f"bomb.{ending}": ("failed", 0),
+        f"plain.{ending}": ("failed", 0),
+        f"good.{ending}": ("done", 1),
+    }
+    assert "it is taken for a gzip bomb; split it" in reason(run, f"bomb.{ending}")
+    assert "set compressionType to none" in reason(run, f"plain.{ending}")
+    [reject] = run.lake.table("rejects").to_pyarrow_table().to_pylist()
+    assert (reject["key"], reject["row"]) == (f"in/long.{ending}", 1)
+    assert "a line is longer than 16,777,216" in reject["reason"]
+    assert len(reject["raw"]) < 66_000
+
+
+def test_gzip_where_the_converter_says_none_is_named(
+    start: Start, s3: S3Client, bucket: str, tmp_path: Path
+) -> None:
+    converter = tmp_path / "plain.json"
+    write_converter(converter, "name", packed=False)
+    put(s3, bucket, "packed.csv", row("open"), packed=True)
+    put(s3, bucket, "good.csv", row("open"), packed=False)
+    run = start(converter=converter)
+    go(run)
+    assert "set compressionType to gzip" in reason(run, "packed.csv")
+    assert state(run)["good.csv"] == ("done", 1)
+
+
 def test_a_file_with_a_header_only_is_done_without_rows(start: Start, s3: S3Client, bucket: str) -> None:
     put(s3, bucket, "a.csv.gz")
     run = start()

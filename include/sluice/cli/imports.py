@@ -218,9 +218,8 @@ def enable(access: EnvironmentAccess, source: str, keys: tuple[str, ...]) -> Non
     for line in trial.lines():
         click.echo(line)
     config = trial.source
-    click.echo(
-        f"{config.id} is enabled: the converter {config.converter} passed ({trial.converter.hash[:12]}…)."
-    )
+    how = "its rows are in export form" if config.replay else f"the converter {config.converter} passed"
+    click.echo(f"{config.id} is enabled: {how} ({trial.converter.hash[:12]}…).")
     if config.queue is not None:
         store = access.store(config.connection, config.region)
         queue = access.queue(config.connection, config.queue, config.region)

@@ -114,8 +114,8 @@ def enable(access: Access, source_id: str, keys: Sequence[str] = ()) -> Trial:
     )
     if not trial.passed:
         raise NotEnabled(
-            f"The source {source.id} is not enabled, because no row became an event. Mend the converter"
-            f" {source.converter} (or name other files of the source to test it on):\n"
+            f"The source {source.id} is not enabled, because no row became an event."
+            f" {_what_to_mend(source)} (or name other files of the source to test):\n"
             + "\n".join(trial.lines())
         )
     record_passed(
@@ -199,6 +199,12 @@ def _chosen(source: ImportConfig, item: ListedObject, converter: Converter) -> L
             f" filterPattern of {source.converter} does not match it."
         )
     return item
+
+
+def _what_to_mend(source: ImportConfig) -> str:
+    if source.replay:
+        return "A replay takes files in export form: look at them"
+    return f"Mend the converter {source.converter}"
 
 
 def _nothing_matches(source: ImportConfig, found: Keys, converter: Converter) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from sluice.imports.replay import export_order
 from sluice.imports.session import ImportRun
@@ -44,13 +45,18 @@ def load_run(run: ImportRun) -> Loaded:
     many_hours = source.replay or source.upload_time == "event_time"
     max_hours = source.max_hours_per_load if many_hours else None
     result = Loaded()
-    for group in group_files(staged, max_hours, MAX_ROWS_PER_LOAD):
+    uploaded = [file for file in staged if not file.is_again]
+    again = [file for file in staged if file.is_again]
+    groups = chain(*(group_files(part, max_hours, MAX_ROWS_PER_LOAD) for part in (uploaded, again)))
+    for group in groups:
+        # That many of the rows that were rejected before are rejected again is no surprise.
+        budget = 1.0 if group[0].is_again else source.error_budget
         request = LoadRequest(
             project=source.project,
             source=source.id,
             files=[_staged_file(file) for file in group],
             upload_time=source.upload_time,
-            decide=partial(decide_replay, error_budget=source.error_budget) if source.replay else decide,
+            decide=partial(decide_replay, error_budget=budget) if source.replay else decide,
         )
         began = time.monotonic()
         loaded = load(run.lake, run.ledger, request)

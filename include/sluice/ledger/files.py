@@ -58,6 +58,11 @@ class SourceFile:
         return f"{self.key} (its rejected rows, {number})" if number else self.key
 
     @property
+    def is_again(self) -> bool:
+        """Whether it holds rejected rows of an object that are imported again (sluice.ledger.again)."""
+        return origin(self.bucket)[1] > 0
+
+    @property
     def place(self) -> tuple[datetime, str]:
         """The file's place in its source's order: LastModified, then key (decisions I-10)."""
         return self.last_modified, self.key
