@@ -173,6 +173,8 @@ def test_another_systems_history_outside_the_lake_is_not_touched(filled):
     assert states(found) == dict.fromkeys(range(3), "outside the lake")
     assert "3 hours before it have nothing to export" in found.notes[-1]
     assert backfill(filled, "run", before_lake) == []
+    (left,) = filled.run("native", hour=hour(HOUR, -2))
+    assert (left.action, left.note[:26]) == ("left", "outside the lake's events:")
     assert filled.object_keys() == [key]
     # Within the schedule's time an hour without events is exported as such.
     record_destination(filled.ledger, filled.config.id, {}, "hash", hour(HOUR, -2))

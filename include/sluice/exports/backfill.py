@@ -12,22 +12,19 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, select
-
 from sluice.config import ExportConfig
 from sluice.errors import SluiceError
 from sluice.exports.bucket import Bucket, StoredObject
 from sluice.exports.errors import WindowError
 from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.history import Experience, experience
+from sluice.exports.outside import Outside
 from sluice.exports.plan import HOUR, SETTLED, HourState, Wanted, as_listed, hour_state, look
 from sluice.exports.ranges import HourRange, joined
 from sluice.exports.staging import contents_of
 from sluice.lake import Fingerprint, Lake, close_until, closed_until
 from sluice.lake.projection import catch_up
 from sluice.ledger import Ledger, exported
-from sluice.ledger.registry import recorded_destinations
-from sluice.ledger.tables import hours as hour_table
 
 # How many ranges of hours an error names.
 _NAMED = 5
@@ -243,9 +240,7 @@ class BackfillPlanner:
         forced_before: datetime | None = None,
     ) -> Iterator[HourPlan]:
         """Yield what each hour is, oldest first; hours that end after `over_until` are not closed."""
-        bounds = self._bounds(project)
-        recorded = recorded_destinations(self._ledger).get(self._config.id)
-        start = recorded.start if recorded else None
+        outside = Outside(self._ledger, self._config.id, project)
         for _, month in groupby(hours, lambda hour: (hour.year, hour.month)):
             of_month = list(month)
             first, last = of_month[0], of_month[-1]
@@ -261,7 +256,7 @@ class BackfillPlanner:
                 if hour + HOUR > over_until:
                     yield HourPlan(project, hour, HourState.NOT_CLOSED, content.rows, known)
                     continue
-                if not content.rows and known is None and _outside(hour, bounds, start):
+                if not content.rows and known is None and hour in outside:
                     yield HourPlan(project, hour, HourState.OUTSIDE, 0)
                     continue
                 view = as_listed(record, listed.get(hour, ())) or look(self._bucket, project, hour)
@@ -307,7 +302,7 @@ class BackfillPlanner:
                 f"{count:,} hours of project {project} are over and not closed yet: the backfill closes them"
                 " first, and loads that are under way go into the open hour."
             )
-        bounds = self._bounds(project)
+        bounds = Outside(self._ledger, self._config.id, project).bounds
         if bounds is None:
             notes.append(f"The lake has no events of project {project}.")
         elif hours.first < bounds.first:
@@ -317,27 +312,6 @@ class BackfillPlanner:
                 f" {before:,} hours before it have nothing to export."
             )
         return notes
-
-    def _bounds(self, project: int) -> HourRange | None:
-        """Return the first and the last hour that have events."""
-        columns = hour_table.c
-        with self._ledger.begin() as connection:
-            first, last = connection.execute(
-                select(func.min(columns.hour), func.max(columns.hour)).where(
-                    columns.project == project, columns.rows > 0
-                )
-            ).one()
-        return HourRange(first, last) if first is not None else None
-
-
-def _outside(hour: datetime, bounds: HourRange | None, start: datetime | None) -> bool:
-    """Whether the lake has nothing to say about an hour: what lies there may be another system's history.
-
-    Within the time of the destination's schedule an hour without events is exported as such.
-    """
-    if start is not None and hour >= start:
-        return False
-    return bounds is None or not bounds.first <= hour <= bounds.last
 
 
 def is_forced(published_at: datetime | None, forced_before: datetime | None) -> bool:

@@ -19,6 +19,7 @@ from sluice.exports.errors import ForeignHour, Refused
 from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.hour_lines import HourLines
 from sluice.exports.keys import whole_hour
+from sluice.exports.outside import Outside
 from sluice.exports.plan import HOUR, HourState, HourView, RunKind, Wanted, catch_up, hour_state, look, writes
 from sluice.exports.publishing import publish
 from sluice.exports.ranges import HourRange
@@ -264,6 +265,8 @@ class Exporter:
         note = ""
         if action == "left":
             note = f"{state.value} since it was exported; a backfill, or reexport_changed, exports it again"
+            if state is HourState.OUTSIDE:
+                note = "outside the lake's events: what is there may be another system's history, and stays"
             log.info("The %s is left as it is: %s", id, note)
         outcome = HourOutcome(id.project, id.hour, action, note=note)
         if record is None:
@@ -281,7 +284,17 @@ class Exporter:
         )
         record = exported.record(self._ledger, id)
         files = exported.published_files(self._ledger, id)
-        return content, view, hour_state(record, files, view, wanted)
+        state = hour_state(record, files, view, wanted)
+        unknown = record is None or record.content_rows is None
+        if (
+            unknown
+            and view.objects
+            and not content.fingerprint.rows
+            and self._run.kind != "scheduled"
+            and id.hour in Outside(self._ledger, self._config.id, id.project)
+        ):
+            state = HourState.OUTSIDE
+        return content, view, state
 
     def _staged(self, id: HourId) -> StagedHour | None:
         """Return what this run has staged of an hour, or None."""
