@@ -27,13 +27,15 @@ from sluice.lake.keys import UUID, Keys
 from sluice.lake.schema import STAGED_REJECTS, STAGED_REPLAY
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
-from sluice.lake.staged import StagedFile, open_staged
+from sluice.lake.staged import StagedFile, batches_of, open_staged
 from sluice.raw_text import cut_raw
 
 _IDS = ["user_id", "device_id", "amplitude_id"]
 _STAGED = pa.schema([pa.field("place", pa.int64()), *(STAGED_REPLAY.field(name) for name in _IDS)])
 _COLUMNS = [*UUID.columns, *_IDS, "server_upload_time"]
 _BATCH_ROWS = 100_000
+# Rows of all columns that are looked at at once.
+_REJECTED_ROWS = 5_000
 
 
 def decide_replay(
@@ -122,7 +124,7 @@ def _stage(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, files: Seq
         place = sum(per_file)
         per_file.append(0)
         with open_staged(snapshot.lake, str(file.events)) as staged:
-            for batch in staged.iter_batches(_BATCH_ROWS, columns=_COLUMNS):
+            for batch in batches_of(staged, _BATCH_ROWS, _COLUMNS):
                 high, low, _ = UUID.halves(batch)
                 halves.append((high, low))
                 times.append(batch.column("server_upload_time").cast(pa.int64()).to_numpy())
@@ -250,18 +252,15 @@ def _side(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str, by: str, those: str, into: str
 ) -> None:
     """Fill a table with the rows of a side table that share a value of the column `by` with `those` rows."""
-    connection.register("side", snapshot.dataset(table).scanner(batch_size=_BATCH_ROWS).to_reader())
-    connection.register("committed", snapshot.committed)
+    key = "user_id" if table == "users" else "device_id"
+    connection.register("side", snapshot.side_rows(table, [key, "amplitude_id"]))
     connection.execute(
         f"""
         CREATE TEMP TABLE {into} AS
-        SELECT s.* FROM side s
-        SEMI JOIN (SELECT {by} FROM rows WHERE {those}) w ON s.{by} = w.{by}
-        SEMI JOIN committed c ON s.n = c.n AND s.attempt = c.attempt
+        SELECT * FROM side SEMI JOIN (SELECT {by} FROM rows WHERE {those}) USING ({by})
         """
     )
     connection.unregister("side")
-    connection.unregister("committed")
 
 
 def _rejects(
@@ -274,18 +273,19 @@ def _rejects(
     """Yield each file's refused rows as STAGED_REJECTS; they lie on disk, not in memory."""
 
     def of_file(file: StagedFile, place: int) -> Iterator[pa.RecordBatch]:
-        for batch in _batches(snapshot, file):
-            mine = np.flatnonzero(refused[place : place + batch.num_rows])
-            if mine.size:
-                holders = connection.execute(
-                    "SELECT holder FROM refused WHERE place BETWEEN ? AND ? ORDER BY place",
-                    [place, place + batch.num_rows - 1],
-                ).fetchall()
-                found = zip(batch.take(mine).to_pylist(), holders, strict=True)
-                yield pa.RecordBatch.from_pylist(
-                    [_reject(row, holder, snapshot.project) for row, (holder,) in found], STAGED_REJECTS
-                )
-            place += batch.num_rows
+        with open_staged(snapshot.lake, str(file.events)) as staged:
+            for batch in batches_of(staged, _REJECTED_ROWS, STAGED_REPLAY.names):
+                mine = np.flatnonzero(refused[place : place + batch.num_rows])
+                if mine.size:
+                    holders = connection.execute(
+                        "SELECT holder FROM refused WHERE place BETWEEN ? AND ? ORDER BY place",
+                        [place, place + batch.num_rows - 1],
+                    ).fetchall()
+                    found = zip(batch.take(mine).to_pylist(), holders, strict=True)
+                    yield pa.RecordBatch.from_pylist(
+                        [_reject(row, holder, snapshot.project) for row, (holder,) in found], STAGED_REJECTS
+                    )
+                place += batch.num_rows
 
     some = rows.per_file_of(refused)
     for number, file in enumerate(files):
@@ -293,13 +293,6 @@ def _rejects(
             yield _on_disk(of_file(file, int(rows.starts[number])))
         else:
             yield STAGED_REJECTS.empty_table()
-
-
-def _batches(snapshot: Snapshot, file: StagedFile) -> Iterator[pa.RecordBatch]:
-    """Stream a file's rows; no batch spans row groups, which are small where rows are large."""
-    with open_staged(snapshot.lake, str(file.events)) as staged:
-        for group in range(staged.metadata.num_row_groups):
-            yield from staged.iter_batches(5_000, row_groups=[group])
 
 
 def _reject(row: dict[str, Any], holder: str, project: int) -> dict[str, Any]:
