@@ -283,11 +283,14 @@ def _find_ids(
 def _take_unused(snapshot: Snapshot, size: int) -> range:
     """Take a block of Amplitude IDs, none of which the snapshot has: the counter may have been lost.
 
-    A new counter begins at a random point above 2^40, so that the IDs of two lakes rarely meet.
+    A new counter begins at a random point above 2^40, so that the IDs of two lakes rarely meet. Where the
+    next numbers are taken, as by a replay, ever larger blocks are tried: to pass a million costs twenty looks.
     """
+    asked = size
     while True:
         start = (1 << 40) + secrets.randbelow(1 << 51)
-        block = take_block(snapshot.ledger, f"amplitude_id:{snapshot.project}", size, start=start)
+        block = take_block(snapshot.ledger, f"amplitude_id:{snapshot.project}", asked, start=start)
         within = (pads.field("amplitude_id") >= block.start) & (pads.field("amplitude_id") < block.stop)
         if not any(snapshot.dataset(table).count_rows(filter=within) for table in ("users", "devices")):
-            return block
+            return block[:size]
+        asked *= 2

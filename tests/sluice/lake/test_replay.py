@@ -10,9 +10,10 @@ from lake_staging import stage, staged_rows
 from replay_staging import FIVE, row, stage_replay, uuid_of
 from sqlalchemy import select
 
-from sluice.lake import Counts, LoadRequest, close_until, hour_fingerprint, load
+from sluice.lake import Counts, LoadRequest, close_until, decision, hour_fingerprint, load
 from sluice.lake.projection import hour_of
 from sluice.lake.replay import decide_replay
+from sluice.ledger.counters import take_block
 from sluice.ledger.tables import files as files_table
 
 PROJECT = 187520
@@ -194,6 +195,23 @@ def test_the_counter_never_gives_an_id_that_a_replay_brought(lake, ledger, broug
     given = [id for (kind, id) in rows_of(lake, "event_type", "amplitude_id") if kind == "tested"]
     assert not {last + n for n in range(1, 6)} & set(given)
     assert len(set(given)) == 5
+
+
+def test_the_counter_soon_passes_many_ids_that_a_replay_brought(lake, ledger, monkeypatch):
+    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f", ["i"], user=lambda _: "ann")]))
+    [(last,)] = rows_of(lake, "amplitude_id")
+    replay(lake, ledger, [row(f"r{n}", user_id=f"user-{n}", amplitude_id=last + n) for n in range(1, 1001)])
+    blocks = []
+
+    def counted(*given, **how):
+        blocks.append(take_block(*given, **how))
+        return blocks[-1]
+
+    monkeypatch.setattr(decision, "take_block", counted)
+    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "g", ["j"], user=lambda _: "bob")]))
+    [given] = [id for (user, id) in rows_of(lake, "user_id", "amplitude_id") if user == "bob"]
+    assert given > last + 1000
+    assert len(blocks) == 11
 
 
 def test_a_closed_hour_takes_replayed_rows_and_is_changed(lake, ledger):
