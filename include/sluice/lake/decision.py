@@ -284,7 +284,7 @@ def _take_unused(snapshot: Snapshot, size: int) -> range:
     """Take a block of Amplitude IDs, none of which the snapshot has: the counter may have been lost.
 
     A new counter begins at a random point above 2^40, so that the IDs of two lakes rarely meet. Where the
-    next numbers are taken, as by a replay, ever larger blocks are tried: to pass a million costs twenty looks.
+    next numbers are taken, as by a replay, ever larger blocks are tried: a million costs twenty looks.
     """
     asked = size
     while True:
