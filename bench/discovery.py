@@ -83,7 +83,7 @@ def _fill(store: SeaweedFS, folder: Path) -> None:
 
 
 def measure(order: dict[str, Any]) -> dict[str, float]:
-    from sqlalchemy import event
+    from sqlalchemy import event, update
 
     from sluice.access.storage import S3Store
     from sluice.config import ImportConfig
@@ -91,6 +91,7 @@ def measure(order: dict[str, Any]) -> dict[str, float]:
     from sluice.imports.session import ImportRun
     from sluice.lake import Lake
     from sluice.ledger import Ledger
+    from sluice.ledger.tables import files
 
     home = Path(order["home"])
     converter = home / "converter.json"
@@ -126,12 +127,16 @@ def measure(order: dict[str, Any]) -> dict[str, float]:
 
     began, began_cpu = time.perf_counter(), time.process_time()
     found = discover(ImportRun(source, "bench", store, lake, ledger, converter))
-    return {
+    figures = {
         **counts,
         "new_files": found.new,
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - began_cpu,
     }
+    # The next look is at a bucket whose files are all imported.
+    with ledger.begin() as connection:
+        connection.execute(update(files).values(state="done"))
+    return figures
 
 
 if __name__ == "__main__":
