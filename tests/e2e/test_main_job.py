@@ -12,7 +12,7 @@ from sluice.local.stack import LocalStack
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(600)
 def test_a_month_of_flights_goes_through_import_lake_and_export(tmp_path):
     """Import two months, backfill six hours, the last of them empty, and reprocess them."""
     config = write_config(tmp_path / "config")

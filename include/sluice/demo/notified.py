@@ -121,7 +121,7 @@ class Notified:
         answer: Any = self.queue.client().get_queue_attributes(QueueUrl=QUEUE, AttributeNames=[name])
         return int(answer["Attributes"][name])
 
-    def wait_loaded(self, number: int, seconds: float = 180) -> int:
+    def wait_loaded(self, number: int, seconds: float = 240) -> int:
         """Wait until a file's rows are in the lake, and return how many there are.
 
         Raises SluiceError if the file fails, or when the time is over.
@@ -141,7 +141,7 @@ class Notified:
         )
         return count
 
-    def wait_idle(self, seconds: float = 180) -> None:
+    def wait_idle(self, seconds: float = 240) -> None:
         """Wait until all runs of the DAG are over, and there was one."""
         self.wait(lambda: self._idle() or None, f"{DAG} did not come to rest", seconds)
 
