@@ -47,7 +47,7 @@ def in_order(
     """Yield what `read` gives of the files, by (server_upload_time, loaded_at, seq).
 
     A sorted file that overlaps no other in time is simply read; the others are read twice, first for the
-    order of their rows, and put into it on the way: 50 bytes of memory a row. With `whole_files` what is
+    order of their rows, and put into it on the way: 170 bytes of memory a row. With `whole_files` what is
     read of a file is fetched in few requests and held in memory, which suits small ones.
     """
     for group in _overlapping(sorted(files, key=lambda file: (file.first, file.path))):

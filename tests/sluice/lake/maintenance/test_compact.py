@@ -9,7 +9,6 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from multiprocessing import get_context
 from typing import Any
 
 import duckdb
@@ -20,6 +19,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from importing import forks
 from lake_staging import NOON, stage
 from sqlalchemy import select
 
@@ -50,7 +50,6 @@ PROJECT = 187520
 TARGET = 128 << 20
 DAY = timedelta(days=1)
 HOURS = [NOON + timedelta(hours=n) for n in (-13, -12, 0, 12)]
-SPAWN = get_context("spawn")
 
 
 def load_rows(lake: Lake, ledger: Ledger, name: str, rows: int = 60, **how: Any) -> None:
@@ -141,8 +140,8 @@ def test_days_that_are_not_closed_and_other_projects_are_left_alone(local):
     assert len(data_files(lake.events())) == 2
 
 
-def test_a_load_that_commits_while_files_are_rewritten_keeps_its_rows(where, monkeypatch):
-    lake, ledger = where.open()
+def test_a_load_that_commits_while_files_are_rewritten_keeps_its_rows(local, monkeypatch):
+    lake, ledger = local.open()
     for n in range(2):
         load_rows(lake, ledger, f"f{n}")
     real = compact_module.replace_files
@@ -166,14 +165,14 @@ def test_a_load_that_commits_while_files_are_rewritten_keeps_its_rows(where, mon
     assert all_fingerprints(ledger) == fingerprints_of_rows(lake)
 
 
-def test_a_rewrite_between_a_loads_snapshot_and_its_commit_refuses_nothing(where, monkeypatch):
-    lake, ledger = where.open()
+def test_a_rewrite_between_a_loads_snapshot_and_its_commit_refuses_nothing(local, monkeypatch):
+    lake, ledger = local.open()
     for n in range(2):
         load_rows(lake, ledger, f"f{n}")
     original = Snapshot.commit
 
     def commit(self: Snapshot, actions: Any, entry: Any) -> None:
-        assert compact_events(*where.open(), TARGET).commits == 2
+        assert compact_events(*local.open(), TARGET).commits == 2
         original(self, actions, entry)
 
     monkeypatch.setattr(Snapshot, "commit", commit)
@@ -281,7 +280,7 @@ def test_processes_that_load_and_read_go_on_while_files_are_rewritten(where):
         load_rows(lake, ledger, f"f{n}")
     version, rows = lake.events().version(), len(content(lake)[2])
     rewritten = 0
-    with SPAWN.Manager() as manager, ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
+    with forks().Manager() as manager, ProcessPoolExecutor(2, mp_context=forks()) as pool:
         stop = manager.Event()
         loader = pool.submit(_load_on, where, stop)
         reader = pool.submit(_read_on, where, version, stop)
@@ -326,7 +325,7 @@ def test_a_killed_run_is_finished_by_the_next(local, when, call, left):
     for n in range(2):
         load_rows(lake, ledger, f"f{n}", rows=10)
     before = content(lake)
-    worker = SPAWN.Process(target=_compact_and_die, args=(local, when, call))
+    worker = forks().Process(target=_compact_and_die, args=(local, when, call))
     worker.start()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL

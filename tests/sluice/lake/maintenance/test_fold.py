@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from multiprocessing import get_context
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from importing import forks
 from lake_staging import stage
 
 import sluice.lake.maintenance.fold as fold_module
@@ -24,7 +24,6 @@ from sluice.ledger import Ledger, leases
 
 PROJECT = 187520
 TARGET = 128 << 20
-SPAWN = get_context("spawn")
 
 
 class Died(BaseException):
@@ -94,16 +93,16 @@ def test_a_file_with_nothing_but_orphans_goes_whole(local):
     assert rows(lake, "users") == []
 
 
-def test_a_load_under_way_is_not_disturbed_and_its_rows_count(where, monkeypatch):
+def test_a_load_under_way_is_not_disturbed_and_its_rows_count(local, monkeypatch):
     """The rewrite comes after the load's side rows and before its commit."""
-    lake, ledger = where.open()
+    lake, ledger = local.open()
     for n in range(2):
         load_users(lake, ledger, f"f{n}", {f"e{n}": f"user{n}"})
     original = Snapshot.commit
 
     def commit(self: Snapshot, actions: Any, entry: LogEntry) -> None:
         monkeypatch.setattr(Snapshot, "commit", original)
-        done = fold_side_tables(*where.open(), TARGET)["users"]
+        done = fold_side_tables(*local.open(), TARGET)["users"]
         assert (done.files_before, done.files_after) == (2, 1)
         original(self, actions, entry)
 
@@ -119,15 +118,15 @@ def test_a_load_under_way_is_not_disturbed_and_its_rows_count(where, monkeypatch
     }
 
 
-def test_a_load_that_commits_while_a_table_is_rewritten_keeps_its_rows(where, monkeypatch):
-    lake, ledger = where.open()
+def test_a_load_that_commits_while_a_table_is_rewritten_keeps_its_rows(local, monkeypatch):
+    lake, ledger = local.open()
     for n in range(2):
         load_users(lake, ledger, f"f{n}", {f"e{n}": f"user{n}"})
     real = fold_module.replace_files
 
     def overtaken(*arguments: Any) -> bool:
         monkeypatch.setattr(fold_module, "replace_files", real)
-        load_users(*where.open(), "meanwhile", {"new": "nora"})
+        load_users(*local.open(), "meanwhile", {"new": "nora"})
         return real(*arguments)
 
     monkeypatch.setattr(fold_module, "replace_files", overtaken)
@@ -197,7 +196,7 @@ def test_a_killed_run_is_finished_by_the_next(local, when):
     lake, ledger = local.open()
     for n in range(2):
         load_users(lake, ledger, f"f{n}", {f"e{n}": f"user{n}"})
-    worker = SPAWN.Process(target=_fold_and_die, args=(local, when))
+    worker = forks().Process(target=_fold_and_die, args=(local, when))
     worker.start()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
