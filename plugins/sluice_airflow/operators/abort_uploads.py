@@ -29,16 +29,18 @@ class AbortUploadsOperator(BaseOperator):
         self.dry_run = dry_run
 
     def execute(self, context: Context) -> dict[str, int]:
+        from airflow.sdk.exceptions import AirflowException
+
+        from sluice.errors import SluiceError
         from sluice.exports.bucket import Bucket
-        from sluice.exports.errors import BucketUnavailable, ExportAccessError
         from sluice.exports.left_open import abort_left_open
 
         hook = SluiceHook()
         aborted = {}
         for config in hook.config.exports:
-            bucket = Bucket.of(hook.store(config.connection, config.region).client(), config)
             try:
+                bucket = Bucket.of(hook.store(config.connection, config.region).client(), config)
                 aborted[config.id] = abort_left_open(config, hook.ledger, bucket, dry_run=bool(self.dry_run))
-            except (BucketUnavailable, ExportAccessError) as error:
+            except (SluiceError, AirflowException) as error:
                 self.log.warning("%s: %s", config.id, error)
         return aborted

@@ -1,6 +1,7 @@
 """ExportEventsOperator: which hours a run is for, and what it stages on a real store from a real lake."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,9 +10,12 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lake_staging import stage
 
 from sluice.errors import SluiceError
+from sluice.exports import errors
 from sluice.exports.errors import ExportAccessError, WindowError
 from sluice.exports.hour import HourOutcome
-from sluice.lake import LoadRequest, load
+from sluice.lake import HourNotOver, LoadRequest, load
+from sluice.ledger.exported import HourHeld
+from sluice_airflow.export_retries import EXPORT_RETRIES
 from sluice_airflow.export_run import hours_of, summary
 from sluice_airflow.hooks.sluice import SluiceHook
 from sluice_airflow.operators.export_events import ExportEventsOperator
@@ -199,28 +203,31 @@ def test_a_missing_bucket_is_named(configure):
         execute(ExportEventsOperator, run_context())
 
 
-def test_the_retries_of_the_dag_tell_the_errors_apart(configure):
-    """What may pass by itself is tried again; what a person has to change fails at once."""
-    from pathlib import Path
+def test_the_retries_of_the_dag_tell_the_errors_apart():
+    """What may pass by itself is tried again; what a person has to change fails at once; each says why."""
+    decide = {}
+    for error in (
+        errors.ExportAccessError, errors.BucketUnavailable, errors.DiskFull, HourHeld, HourNotOver,
+        errors.ForeignHour, errors.LakeSchemaError, errors.LakeRowError, errors.LakeFileError,
+        errors.ExportDiffers, OSError,
+    ):  # fmt: skip
+        decision = EXPORT_RETRIES["retry_policy"].evaluate(error("x"), 1, 3)
+        decide[error] = (decision.action.value, decision.reason)
+    assert [action for action, _ in decide.values()] == ["retry"] * 5 + ["fail"] * 5 + ["default"]
+    own = [reason for error, (_, reason) in decide.items() if error in (
+        errors.ExportAccessError, errors.BucketUnavailable, errors.DiskFull, errors.LakeSchemaError,
+        errors.LakeRowError, errors.LakeFileError,
+    )]  # fmt: skip
+    assert len(set(own)) == len(own)
 
+
+def test_every_task_of_an_export_is_tried_again_with_growing_pauses():
     from airflow.dag_processing.dagbag import DagBag
 
-    from sluice.exports.errors import BucketUnavailable, ForeignHour
-    from sluice.lake import HourNotOver
-    from sluice.ledger.exported import HourHeld
-
     dags = Path(__file__).parents[3] / "dags"
-    bag = DagBag(dag_folder=dags / "export_hourly.py", bundle_path=dags, bundle_name="dags-folder")
-    policy = bag.dags["export_hourly__flights"].tasks[0].retry_policy
-    decide = {
-        error: str(policy.evaluate(error("x"), 1, 3).action.value)
-        for error in (ExportAccessError, BucketUnavailable, HourHeld, HourNotOver, ForeignHour, OSError)
-    }
-    assert decide == {
-        ExportAccessError: "retry",
-        BucketUnavailable: "retry",
-        HourHeld: "retry",
-        HourNotOver: "retry",
-        ForeignHour: "fail",
-        OSError: "default",
-    }
+    for file in ("export_hourly", "export_backfill", "verify_export"):
+        bag = DagBag(dag_folder=dags / f"{file}.py", bundle_path=dags, bundle_name="dags-folder")
+        (dag,) = bag.dags.values()
+        for task in dag.tasks:
+            retries = (task.retries, task.retry_delay, task.retry_exponential_backoff, task.retry_policy)
+            assert retries == (3, timedelta(minutes=2), 2.0, EXPORT_RETRIES["retry_policy"])
