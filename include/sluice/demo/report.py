@@ -77,8 +77,8 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
         console.print(
             "[bold green]The proof holds:[/] hour by hour the exported lines are the flights of the raw file,"
             " no uuid occurs twice, every line has the 55 keys, every hour has its marker,"
-            " the second backfill wrote nothing, the files replayed into an empty lake are exported again line"
-            " by line, and the notified file is in the lake."
+            " the second backfill wrote nothing, the files replayed into an empty lake are exported again"
+            " line by line, and the notified file is in the lake."
         )
     else:
         console.print("[bold red]The proof does not hold.[/]")

@@ -38,7 +38,7 @@ AGAIN = "sluice-export-again"
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What the demo did: what the import's run notes, the proof, the seconds of each part and exported hour."""
+    """What the demo did: what the import's run notes, the proof, the seconds of each part and hour."""
 
     note: str
     proof: Proof
