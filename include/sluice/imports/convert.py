@@ -25,6 +25,7 @@ from sluice.imports.objects import SourceObject
 from sluice.imports.pipelines import pipeline_for
 from sluice.imports.readers import reader_for
 from sluice.imports.records import FileReader, Piece
+from sluice.imports.replay import joined
 from sluice.imports.session import ImportRun
 from sluice.imports.staging import StagingWriter, run_folder
 from sluice.imports.tally import Tally
@@ -128,7 +129,10 @@ def _convert_file(
                 pipeline, reader = StillRejecting(pipeline), RejectedRows(run, file, converter, progress.saw)
             else:
                 reader = reader_for(content, converter)
-            for block in _blocks(pipeline, progress.cut(reader), workers, content):
+            pieces = progress.cut(reader)
+            if source.replay and not again:
+                pieces = joined(pieces)
+            for block in _blocks(pipeline, pieces, workers, content):
                 writer.write(block)
                 tally.add(block.tally)
             failed = None if again else _over_budget(source.error_budget, tally, reader)

@@ -8,7 +8,7 @@ an Amplitude ID is another user's there, is the load's to say (sluice.lake.repla
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from sluice.imports.tally import Tally, count_bounded
 from sluice.imports.values import MAX_TEXT, printable
 
 _HOUR_US = 3_600_000_000
+_PIECE_BYTES = 4 << 20
 
 _EXPORT_NAME = re.compile(r"(?:.*/)?[0-9]+_([0-9]{4}-[0-9]{2}-[0-9]{2})_([0-9]{1,2})#([0-9]+)\.json\.gz")
 
@@ -43,6 +44,31 @@ def export_order(key: str) -> tuple[str, int, int, str]:
     if found := _EXPORT_NAME.fullmatch(key):
         return found[1], int(found[2]), int(found[3]), key
     return "", 0, 0, key
+
+
+def joined(pieces: Iterable[tuple[int, Piece]]) -> Iterator[tuple[int, Piece]]:
+    """Join pieces of JSON lines that follow each other to some megabytes each.
+
+    A row costs a fifth less so: what is done by the column costs as much for few rows as for many.
+    """
+    held: list[JsonPiece] = []
+    start = size = 0
+    for first, piece in pieces:
+        assert isinstance(piece, JsonPiece)
+        if not held:
+            start = first
+        held.append(piece)
+        size += len(piece.text)
+        if size >= _PIECE_BYTES:
+            yield start, _one(held)
+            held, size = [], 0
+    if held:
+        yield start, _one(held)
+
+
+def _one(pieces: Sequence[JsonPiece]) -> JsonPiece:
+    text = b"\n".join(piece.text for piece in pieces)
+    return JsonPiece(text, sum(piece.count for piece in pieces), pieces[0].transcoded)
 
 
 class ReplayPipeline:

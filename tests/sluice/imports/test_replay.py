@@ -18,7 +18,7 @@ from sluice.exports.lines import Dialect, LineEncoder, export_keys
 from sluice.imports.blocks import Block
 from sluice.imports.identity import dedup_key, device_of_user
 from sluice.imports.json_rows import MAX_LINE_BYTES, JsonRows
-from sluice.imports.replay import ReplayPipeline, export_order
+from sluice.imports.replay import ReplayPipeline, export_order, joined
 from sluice.lake.schema import STAGED_REPLAY
 
 PROJECT = 187520
@@ -222,6 +222,18 @@ def test_the_first_fault_is_named_and_the_kinds_are_counted_together() -> None:
 
 def test_the_moment_of_reading_is_no_future() -> None:
     assert not rejects_of(replay(changed(server_upload_time="2026-11-22 12:00:00.000000")))
+
+
+def test_joined_pieces_are_the_same_rows() -> None:
+    lines = [changed(event_id=n, city="x" * 400_000) for n in range(25)]
+    text = "\n".join(lines).encode()
+    cut = list(JsonRows([text[at : at + 1_000_000] for at in range(0, len(text), 1_000_000)]).numbered())
+    pieces = list(joined(cut))
+    assert (len(cut), len(pieces)) == (11, 3)
+    pipeline = ReplayPipeline(PROJECT, READ_AT)
+    rows = [row for first, piece in pieces for row in rows_of(pipeline.block(first, piece))]
+    assert [(row["row"], row["event_id"]) for row in rows] == [(n, n) for n in range(25)]
+    assert sum(piece.count for _, piece in pieces) == 25
 
 
 def test_exported_files_come_by_hour_and_partition() -> None:
