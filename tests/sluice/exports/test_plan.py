@@ -6,7 +6,7 @@ import pytest
 
 from sluice.exports.bucket import ObjectHead, StoredObject
 from sluice.exports.keys import parse_key
-from sluice.exports.plan import HourState, HourView, Wanted, catch_up, hour_state, writes
+from sluice.exports.plan import HourState, HourView, Wanted, as_listed, catch_up, hour_state, writes
 from sluice.lake import Fingerprint
 from sluice.ledger.exported import HourRecord, PublishedFile
 
@@ -117,3 +117,30 @@ def test_catching_up_begins_at_the_start():
     assert catch_up(HOUR, HOUR - timedelta(hours=2), 24, []) == hours_before(2, 1)
     assert catch_up(HOUR, HOUR + timedelta(hours=2), 24, []) == []
     assert catch_up(HOUR, HOUR - timedelta(days=9), 0, []) == []
+
+
+@pytest.mark.parametrize(
+    ("etag", "state"),
+    [
+        pytest.param('"ours"', HourState.UNCHANGED, id="the-recorded-marker"),
+        pytest.param('"other"', HourState.FOREIGN, id="a-marker-put-by-hand"),
+    ],
+)
+def test_the_listing_settles_whose_marker_it_is(etag, state):
+    known = record(marker_etag='"ours"')
+    objects = [
+        StoredObject(DATA, '"data"', 100, HOUR, parse_key("", DATA)),
+        StoredObject(MARKER, etag, 0, HOUR, parse_key("", MARKER)),
+    ]
+    seen = as_listed(known, objects)
+    assert seen is not None
+    assert hour_state(known, [FILE], seen, WANTED) is state
+    unknown = as_listed(None, objects)
+    assert unknown is not None
+    assert hour_state(None, [], unknown, WANTED) is HourState.FOREIGN
+
+
+def test_the_listing_does_not_settle_a_publication_that_was_cut_short():
+    objects = [StoredObject(MARKER, '"ours"', 0, HOUR, parse_key("", MARKER))]
+    assert as_listed(record(marker_etag='"ours"', staged={"manifest": "new"}), objects) is None
+    assert as_listed(record(staged={"manifest": "new"}), []) == HourView((), {})

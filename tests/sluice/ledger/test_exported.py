@@ -1,5 +1,6 @@
 """Claims of hours and what is recorded of them, on both databases."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -145,3 +146,37 @@ def test_records_of_a_range_include_both_ends(ledger):
     found = exported.records(ledger, "flights", 187520, HOUR + timedelta(hours=1), HOUR + timedelta(hours=3))
     assert sorted(found) == [HOUR + timedelta(hours=n) for n in (1, 2, 3)]
     assert exported.records(ledger, "other", 187520, HOUR, HOUR) == {}
+
+
+def test_many_hours_are_claimed_and_given_back_at_once(ledger):
+    hours = [HourId("flights", 187520, HOUR + n * timedelta(hours=1)) for n in range(3)]
+    exported.claim(ledger, hours[1], "other", 60)
+    claims = exported.claim_all(ledger, reversed(hours), "mine", 60)
+    assert [claim.id for claim in claims] == [hours[0], hours[2]]
+    exported.release(ledger, *claims)
+    assert exported.claim(ledger, hours[0], "third", 60).token == 2
+
+
+def test_a_publication_begins_in_one_statement_and_loses_nothing(ledger):
+    claim = exported.claim(ledger, ID, "one", 60)
+    exported.begin_staged_publication(ledger, claim, {"run": "one"}, 60)
+    assert exported.record(ledger, ID).state == "staged"
+    assert exported.staged_by(ledger, "flights", "one") == [ID]
+    exported.publish(ledger, claim, FACTS, [file(1), file(0)])
+    assert [
+        one.partition for one in exported.published_files_between(ledger, "flights", 187520, HOUR, HOUR)[HOUR]
+    ] == [0, 1]
+    again = exported.claim(ledger, ID, "two", 60)
+    exported.begin_staged_publication(ledger, again, {"run": "two"}, 60)
+    assert exported.record(ledger, ID).state == "unpublished"
+    with pytest.raises(HourHeld):
+        exported.begin_staged_publication(ledger, claim, {"run": "one"}, 60)
+
+
+def test_pooled_connections_are_the_same_ledger_for_threads(ledger):
+    def claim(n):
+        return exported.claim(pooled, HourId("flights", n, HOUR), "run", 60).token
+
+    with ledger.pooled(2) as pooled, ThreadPoolExecutor(4) as executor:
+        assert list(executor.map(claim, range(1, 9))) == [1] * 8
+    assert all(exported.record(ledger, HourId("flights", n, HOUR)).run == "run" for n in range(1, 9))
