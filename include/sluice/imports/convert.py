@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 
-from sluice.converter import Converter
+from sluice.converter import Converter, ConverterConfig
 from sluice.errors import TransientError
 from sluice.imports.again import RejectedRows, StillRejecting
 from sluice.imports.blocks import Block, Pipeline
@@ -132,7 +132,7 @@ def _convert_file(
             pieces = progress.cut(reader)
             if source.replay and not again:
                 pieces = joined(pieces)
-            for block in _blocks(pipeline, pieces, workers, content):
+            for block in _blocks(pipeline, pieces, workers, content, converter.config):
                 writer.write(block)
                 tally.add(block.tally)
             failed = None if again else _over_budget(source.error_budget, tally, reader)
@@ -182,10 +182,16 @@ def hour_ranges(hours: set[int]) -> list[list[int]]:
 
 
 def _blocks(
-    pipeline: Pipeline, pieces: Iterator[tuple[int, Piece]], workers: Workers, content: SourceObject
+    pipeline: Pipeline,
+    pieces: Iterator[tuple[int, Piece]],
+    workers: Workers,
+    content: SourceObject,
+    config: ConverterConfig,
 ) -> Iterator[Block]:
     """Convert pieces here or, if the file is large, in the workers: the blocks are the same."""
-    if workers.worth(content.size * _UNPACKED):
+    packed = config.compression == "gzip" or config.file_type == "parquet"
+    unpacked = content.size * _UNPACKED if packed else content.size
+    if workers.worth(unpacked):
         return workers.blocks(pipeline, pieces, lambda: content.seen(0))
     return (pipeline.block(first, piece) for first, piece in pieces)
 
