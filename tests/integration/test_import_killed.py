@@ -34,6 +34,7 @@ STEPS = (
     Point(_SIDE, "after"),
     Point(_SIDE, "after", 2),
     Point(_SIDE, "after", 3),
+    Point(_SIDE, "after", 4),
     Point("sluice.lake.snapshot:Snapshot.commit"),
     Point("sluice.lake.snapshot:Snapshot.commit", "after"),
     Point("sluice.ledger.files:forget_staging"),

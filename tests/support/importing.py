@@ -259,9 +259,10 @@ class World:
         for source in sources:
             assert self.fates(source) == list(fates), source
         self.assert_tables_agree()
-        rejects = Counter((row["source"], row["key"], row["row"]) for row in self.committed("rejects"))
-        assert set(rejects.values()) == {1}
-        assert len(rejects) == 2 * len(sources)
+        for table in ("rejects", "duplicates"):
+            named = Counter((row["source"], row["key"], row["row"]) for row in self.committed(table))
+            assert set(named.values()) == {1}, table
+            assert len(named) == 2 * len(sources), table
         assert self.staged() == []
 
     def assert_tables_agree(self) -> None:
