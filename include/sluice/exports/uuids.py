@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 Uuids = npt.NDArray[np.uint64]
 
 # How many uuids a spool holds in memory, 16 bytes each.
-IN_MEMORY = 1_000_000
-# Into how many files it deals them out beyond that: 64 million then give files that fit again.
+IN_MEMORY = 200_000
+# Into how many files it deals them out beyond that: 12 million then give files that fit again.
 _SHARES = 64
 
 _TEXT_LENGTH = 36
