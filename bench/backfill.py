@@ -78,6 +78,9 @@ def run() -> dict[str, Any]:
                 hours = sum(one["hours"] for one in done)
                 seconds = sum(one["seconds"] for one in done)
                 figures[f"backfill.{name}.milliseconds_per_hour"] = seconds / hours * 1e3
+                # Of the exporting processes alone, without the store and the ledger's database.
+                cpu = sum(one["cpu_seconds"] for one in done)
+                figures[f"backfill.{name}.cpu_milliseconds_per_hour"] = cpu / hours * 1e3
                 figures[f"backfill.{name}.requests_per_hour"] = sum(one["requests"] for one in done) / hours
             before = listing
     if figures["backfill.second.objects_written"]:
