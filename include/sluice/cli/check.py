@@ -13,6 +13,7 @@ from rich.table import Table
 from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
+from sluice.cli.options import CONFIG
 from sluice.config import Config, ImportConfig, default_directory, load_config
 from sluice.config.changes import Change, changes_of_export, changes_of_import
 from sluice.ledger import Ledger, LedgerError
@@ -21,12 +22,7 @@ from sluice.ledger.registry import recorded_destinations, recorded_sources
 
 
 @click.command()
-@click.option(
-    "--config",
-    "directory",
-    type=click.Path(path_type=Path),
-    help="The configuration's folder; SLUICE_CONFIG or include/config by default.",
-)
+@CONFIG
 @click.option(
     "--ledger",
     "ledger_url",

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sluice.access.connections import LEDGER_URL, EnvironmentAccess
+from sluice.access.connections import EnvironmentAccess
 from sluice.cli.backfills import plan, size
+from sluice.cli.options import CONFIG, LEDGER
 from sluice.exports.ranges import HourRange
 from sluice.exports.status import DestinationStatus, status_of
 from sluice.ledger.export_runs import ExportRun
@@ -21,18 +22,8 @@ DESTINATION = click.argument("destination")
 
 
 @click.group("export")
-@click.option(
-    "--config",
-    "directory",
-    type=click.Path(path_type=Path),
-    help="The configuration's folder; SLUICE_CONFIG or include/config by default.",
-)
-@click.option(
-    "--ledger",
-    "ledger_url",
-    envvar=LEDGER_URL,
-    help="SQLAlchemy URL of the ledger; AIRFLOW_CONN_SLUICE_LEDGER (JSON) by default.",
-)
+@CONFIG
+@LEDGER
 @click.pass_context
 def exports(context: click.Context, directory: Path | None, ledger_url: str | None) -> None:
     """Show what the exports did, and what is still to do.

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sluice.access.connections import LEDGER_URL, EnvironmentAccess
+from sluice.access.connections import EnvironmentAccess
+from sluice.cli.options import CONFIG, LEDGER
 from sluice.config import ImportConfig
 from sluice.converter import Converter
 from sluice.imports.again import import_again
@@ -42,18 +43,8 @@ _HEADS = ("read", "loaded", "duplicate", "ignored", "rejected")
 
 
 @click.group("import")
-@click.option(
-    "--config",
-    "directory",
-    type=click.Path(path_type=Path),
-    help="The configuration's folder; SLUICE_CONFIG or include/config by default.",
-)
-@click.option(
-    "--ledger",
-    "ledger_url",
-    envvar=LEDGER_URL,
-    help="SQLAlchemy URL of the ledger; AIRFLOW_CONN_SLUICE_LEDGER (JSON) by default.",
-)
+@CONFIG
+@LEDGER
 @click.pass_context
 def imports(context: click.Context, directory: Path | None, ledger_url: str | None) -> None:
     """Enable sources, show what imports did, and mend what failed.

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from sluice.access.connections import LEDGER_URL, EnvironmentAccess
+from sluice.access.connections import EnvironmentAccess
+from sluice.cli.options import CONFIG, LEDGER
 from sluice.exports.bucket import Bucket
 from sluice.exports.ranges import parse_range
 from sluice.exports.repair import repair_commands
@@ -29,18 +30,8 @@ _HEADS = ("in the lake", "in the bucket", "missing", "twice", "unknown", "unread
 @click.option("--from", "first", required=True, help="First hour (2013-01-02T12) or date (2013-01-02), UTC.")
 @click.option("--to", "last", help="Last hour or date, UTC, inclusive; the same as --from by default.")
 @click.option("--all", "show_all", is_flag=True, help="List the hours that are proved, too.")
-@click.option(
-    "--config",
-    "directory",
-    type=click.Path(path_type=Path),
-    help="The configuration's folder; SLUICE_CONFIG or include/config by default.",
-)
-@click.option(
-    "--ledger",
-    "ledger_url",
-    envvar=LEDGER_URL,
-    help="SQLAlchemy URL of the ledger; AIRFLOW_CONN_SLUICE_LEDGER (JSON) by default.",
-)
+@CONFIG
+@LEDGER
 def verify(
     destination: str,
     first: str,
