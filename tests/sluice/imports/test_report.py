@@ -11,7 +11,8 @@ from sluice.ledger.files import SourceFile
 
 def file(key: str, state: str, **facts: Any) -> SourceFile:
     return SourceFile(
-        **dict.fromkeys(SourceFile.__dataclass_fields__) | {"key": key, "state": state, **facts}
+        **dict.fromkeys(SourceFile.__dataclass_fields__)
+        | {"bucket": "customer", "key": key, "state": state, **facts}
     )  # type: ignore[arg-type]
 
 
