@@ -26,7 +26,7 @@ from deltalake.transaction import AddAction
 
 # Rows held in memory before they become a row group, or earlier if they are large; a reader of one hour
 # prunes by row group.
-ROW_GROUP_ROWS = 50_000
+ROW_GROUP_ROWS = 20_000
 ROW_GROUP_BYTES = 64 << 20
 # About 200 MB of events of 1 KB.
 FILE_ROWS = 1_000_000
