@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Three for two cores: a good part of the tests' time is spent waiting for services.
+TEST_WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 # Sluice's own defaults; a variable set by the caller wins.
 CHECK ?=
 ARGS ?=
@@ -36,7 +38,7 @@ demo: install ## Run the main job on real data; CHECK=1 stops at the end and exi
 	$(BIN)/sluice demo $(if $(CHECK),--check) $(ARGS)
 
 test: install ## Run all tests (ARGS="-k name" to choose)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install ## Check style, types and the compose file
 	$(BIN)/ruff format --check .

@@ -30,17 +30,18 @@ SPAWN = get_context("spawn")
 Where = tuple[str, dict[str, str], str]
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.integration)])
-def where(request: pytest.FixtureRequest, tmp_path, ledger_url: str) -> Where:
+@pytest.fixture(params=["local and sqlite", pytest.param("s3 and postgresql", marks=pytest.mark.integration)])
+def where(request: pytest.FixtureRequest, tmp_path) -> Where:
     """The lake's URI and options and the ledger's URL: what a process needs to open both."""
-    if request.param == "local":
-        uri, options = str(tmp_path / "lake"), {}
+    if request.param == "local and sqlite":
+        uri, options, url = str(tmp_path / "lake"), {}, f"sqlite:///{tmp_path}/ledger.db"
     else:
         uri = f"s3://{request.getfixturevalue('bucket')}/lake"
         options = request.getfixturevalue("s3_store").delta_options()
+        url = request.getfixturevalue("postgres_url")
     Lake(uri, options).create()
-    Ledger.open(ledger_url)
-    return uri, options, ledger_url
+    Ledger.open(url)
+    return uri, options, url
 
 
 def open_both(where: Where) -> tuple[Lake, Ledger]:
