@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ _RUN = "demo-replay"
 
 
 def replay_and_export(
-    store: S3Store, destination: ExportConfig, project: int, bucket: str, hours: Iterable[datetime]
+    store: S3Store, destination: ExportConfig, project: int, bucket: str, hours: Sequence[datetime]
 ) -> int:
     """Load what a destination's bucket holds of a project into an empty lake, and export its hours to
     `bucket`; return how many events were loaded.
@@ -61,5 +61,6 @@ def replay_and_export(
         )  # fmt: skip
         for hour in hours:
             exporter.export(hour)
-            exporter.publish(hour)
+        # All that the run has staged.
+        exporter.publish(hours[0])
     return loaded.counts.loaded
