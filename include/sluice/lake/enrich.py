@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate, pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sluice.lake.decision import Decision
-from sluice.lake.reorder import reordered
+from sluice.lake.reorder import reorder
 from sluice.lake.schema import EVENTS, TIMESTAMP
 from sluice.lake.snapshot import Snapshot
-from sluice.lake.staged import StagedFile, open_staged
+from sluice.lake.staged import StagedFile, batches_of, open_staged
 from sluice.lake.store import LakeError
 
 BATCH_ROWS = 20_000
@@ -28,30 +25,16 @@ _TEXT = pa.dictionary(pa.int32(), pa.string())
 _ORIGIN = ("source", "object")
 
 
-@contextmanager
-def enriched_parts(
-    snapshot: Snapshot,
-    source: str,
-    files: Sequence[StagedFile],
-    decision: Decision,
-    instant: datetime,
-    parts: int,
-) -> Iterator[list[Iterator[pa.RecordBatch]]]:
-    """Give the kept rows of a source's staged files as rows of `events`, in the order of their `seq`.
-
-    They come in up to so many consecutive parts, which threads may read at once.
-    """
+def enriched_rows(
+    snapshot: Snapshot, source: str, files: Sequence[StagedFile], decision: Decision, instant: datetime
+) -> Iterator[pa.RecordBatch]:
+    """Yield the kept rows of a source's staged files as rows of `events`, in the order of their `seq`."""
     if sum(file.rows for file in files) != len(decision.keep):
         raise LakeError("The rows that were decided are not those that the staged files are said to have.")
-    common = _Common(snapshot, source, files, decision, instant)
-    if not decision.in_order:
-        rows = common.rows(0, len(decision.keep), ())
-        with reordered(rows, decision.seq[decision.keep], _schema(()), BATCH_ROWS, parts) as in_order:
-            yield in_order
-        return
-    repeated = common.repeated_texts()
-    ends = [len(decision.keep) * part // parts for part in range(parts + 1)]
-    yield [common.rows(start, end, repeated) for start, end in pairwise(ends) if start < end]
+    load = _Load(snapshot, source, files, decision, instant)
+    if decision.in_order:
+        return load.rows(load.repeated_texts())
+    return reorder(load.rows(()), decision.seq[decision.keep], _schema(()), BATCH_ROWS)
 
 
 def _schema(dictionaries: Sequence[str]) -> pa.Schema:
@@ -61,8 +44,8 @@ def _schema(dictionaries: Sequence[str]) -> pa.Schema:
 
 
 @dataclass(frozen=True)
-class _Common:
-    """What all parts of a load's rows share."""
+class _Load:
+    """What all rows of a load share."""
 
     snapshot: Snapshot
     source: str
@@ -88,23 +71,18 @@ class _Common:
                 and column.total_uncompressed_size < 4 * group.num_rows
             ]
 
-    def rows(self, start: int, end: int, dictionaries: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of the row groups that begin at the places from `start` to `end`, without it."""
+    def rows(self, dictionaries: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the kept rows in the order of the files; the columns of `dictionaries` stay such."""
         schema = _schema(dictionaries)
-        begins = [0, *accumulate(file.rows for file in self.files)]
         objects = pa.array([file.uri for file in self.files])
+        place = 0
         for index, staged in enumerate(self.files):
-            if begins[index + 1] <= start or begins[index] >= end:
-                continue
             with open_staged(self.snapshot.lake, str(staged.events), dictionaries) as file:
-                place, groups = _groups(file, begins[index], start, end)
-                # A batch never spans row groups: they are small where rows are large.
-                for group in groups:
-                    for batch in file.iter_batches(BATCH_ROWS, row_groups=[group]):
-                        keep = self.decision.keep[place : place + batch.num_rows]
-                        if keep.any():
-                            yield self._enrich(batch, place, keep, objects, index, schema)
-                        place += batch.num_rows
+                for batch in batches_of(file, BATCH_ROWS):
+                    keep = self.decision.keep[place : place + batch.num_rows]
+                    if keep.any():
+                        yield self._enrich(batch, place, keep, objects, index, schema)
+                    place += batch.num_rows
 
     def _enrich(
         self,
@@ -133,14 +111,6 @@ class _Common:
         return pa.RecordBatch.from_arrays(
             [_column(name, assigned, rows) for name in schema.names], schema=schema
         )
-
-
-def _groups(file: pq.ParquetFile, begin: int, start: int, end: int) -> tuple[int, list[int]]:
-    """Return the place of the first row group that begins in [start, end), and the numbers of all that do."""
-    sizes = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
-    begins = list(accumulate(sizes, initial=begin))[:-1]
-    mine = [index for index, place in enumerate(begins) if start <= place < end]
-    return (begins[mine[0]] if mine else end), mine
 
 
 def _column(name: str, assigned: Mapping[str, pa.Array], rows: pa.RecordBatch) -> pa.Array:

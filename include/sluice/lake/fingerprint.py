@@ -68,10 +68,3 @@ class HourSums:
                     known = self.hours.get(moment, Fingerprint())
                     self.hours[moment] = known + Fingerprint.from_sums(count, high, low)
                 yield batch
-
-    def __add__(self, other: HourSums) -> HourSums:
-        total = HourSums()
-        for hours in (self.hours, other.hours):
-            for hour, fingerprint in hours.items():
-                total.hours[hour] = total.hours.get(hour, Fingerprint()) + fingerprint
-        return total

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -28,33 +28,19 @@ def reorder(
 
     `places` is a permutation of 0, 1, 2, … with one item for each row.
     """
-    with reordered(batches, places, schema, batch_rows, 1) as parts:
-        for part in parts:
-            yield from part
-
-
-@contextmanager
-def reordered(
-    batches: Iterable[pa.RecordBatch], places: np.ndarray, schema: pa.Schema, batch_rows: int, parts: int
-) -> Iterator[list[Iterator[pa.RecordBatch]]]:
-    """Give the rows, in the order of their places, in up to so many parts that threads may read at once."""
     buckets = min(-(-len(places) // BUCKET_ROWS), MAX_BUCKETS)
     if buckets <= 1:
-        yield [_in_order(pa.Table.from_batches(batches, schema), places, batch_rows)]
+        yield from _in_order(pa.Table.from_batches(batches, schema), places, batch_rows)
         return
     bucket_of = places // -(-len(places) // buckets)
     with tempfile.TemporaryDirectory(prefix="sluice-order-") as folder:
         paths = [Path(folder, str(bucket)) for bucket in range(buckets)]
         _deal_out(batches, bucket_of, schema, paths)
-
-        def read(some: Iterable[int]) -> Iterator[pa.RecordBatch]:
-            for bucket in some:
-                with pa.OSFile(str(paths[bucket])) as file, pa.ipc.open_stream(file) as reader:
-                    rows = reader.read_all()
-                paths[bucket].unlink()
-                yield from _in_order(rows, places[bucket_of == bucket], batch_rows)
-
-        yield [read(some.tolist()) for some in np.array_split(np.arange(buckets), min(parts, buckets))]
+        for bucket, path in enumerate(paths):
+            with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
+                rows = reader.read_all()
+            path.unlink()
+            yield from _in_order(rows, places[bucket_of == bucket], batch_rows)
 
 
 def _deal_out(

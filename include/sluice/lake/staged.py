@@ -47,13 +47,16 @@ class StagedFile:
         return f"s3://{origin(self.bucket)[0]}/{self.key}"
 
 
-def batches_of(file: pq.ParquetFile, rows: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Read columns of a Parquet file in batches of at most so many rows, one row group after the other.
+def batches_of(
+    file: pq.ParquetFile, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read columns of a Parquet file, all by default, in batches of at most so many rows.
 
-    Read in one go, a file of 500 row groups makes Arrow hold on to 400 MB.
+    A batch never spans row groups, which are small where rows are large. (Read in one go, a file of 500 row
+    groups makes Arrow hold on to 400 MB.)
     """
     for group in range(file.metadata.num_row_groups):
-        yield from file.iter_batches(rows, row_groups=[group], columns=list(columns))
+        yield from file.iter_batches(rows, row_groups=[group], columns=columns)
 
 
 @contextmanager
