@@ -17,7 +17,7 @@ from sluice.imports.blocks import Block, Pipeline, Reject, reject_batch
 from sluice.imports.converters import remember
 from sluice.imports.csv_rows import CsvFormat, CsvPiece
 from sluice.imports.json_rows import JsonPiece
-from sluice.imports.records import FileReader, Piece, RowReader
+from sluice.imports.records import BadRow, FileReader, Piece, RowReader
 from sluice.imports.rejects import RejectedRow, rejects_of_load
 from sluice.imports.session import ImportRun
 from sluice.imports.tally import Tally
@@ -149,14 +149,22 @@ def fault_of_kept(row: RejectedRow, file_type: str) -> str | None:
 
 @dataclass(frozen=True)
 class KeptReject:
-    """A rejected row that cannot be read again: a piece that stays a reject."""
+    """A rejected row that cannot be read again: a piece, and its own reader, that stays a reject."""
 
     reject: Reject
     count: int = 1
 
     def reader(self) -> RowReader:
-        """Nothing reads it: `StillRejecting` makes its block."""
-        raise NotImplementedError
+        """Return the piece itself."""
+        return self
+
+    def __iter__(self) -> Iterator[BadRow]:
+        """Yield the row as a bad one."""
+        yield BadRow(self.reject.reason)
+
+    def raw(self) -> str:
+        """Return what is kept of the row."""
+        return self.reject.raw
 
 
 @dataclass(frozen=True)
