@@ -39,7 +39,6 @@ DESTINATION = "{{ params.destination }}"
 HOUR_OR_DATE = r"^\d{4}-\d{2}-\d{2}(T\d{2}(:00){0,2}Z?)?$"
 
 config = load_config()
-administrators = [mail for organisation in config.organisations for mail in organisation.administrators]
 destinations = [destination.id for destination in config.exports]
 
 if destinations:
@@ -103,7 +102,7 @@ if destinations:
                 description="How many small hours each chunk exports at the same time.",
             ),
         },
-        default_args={"owner": administrators[0] if administrators else "airflow", **EXPORT_RETRIES},
+        default_args={"owner": config.administrator, **EXPORT_RETRIES},
     ):
         plan_backfill = PlanBackfillOperator(
             task_id="plan_backfill",

@@ -35,10 +35,6 @@ from sluice_airflow.operators.vacuum_lake import VacuumLakeOperator
 
 DRY_RUN = "{{ params.dry_run }}"
 
-administrators = [
-    mail for organisation in load_config().organisations for mail in organisation.administrators
-]
-
 with DAG(
     dag_id="lake_maintenance",
     dag_display_name="Lake maintenance",
@@ -61,7 +57,7 @@ with DAG(
         "dry_run": Param(False, type="boolean", description="Only say in the logs what would be done."),
     },
     default_args={
-        "owner": administrators[0] if administrators else "airflow",
+        "owner": load_config().administrator,
         "retries": 2,
         "retry_delay": timedelta(minutes=2),
     },
@@ -73,7 +69,6 @@ with DAG(
     checkpoint_tables = CheckpointTablesOperator(task_id="checkpoint_tables", dry_run=DRY_RUN)
     vacuum_lake = VacuumLakeOperator(task_id="vacuum_lake", dry_run=DRY_RUN)
     clear_staging = ClearStagingOperator(task_id="clear_staging", dry_run=DRY_RUN)
-
     abort_uploads = AbortUploadsOperator(task_id="abort_uploads", dry_run=DRY_RUN)
 
     compact_events >> fold_side_tables >> checkpoint_tables >> vacuum_lake >> clear_staging >> abort_uploads

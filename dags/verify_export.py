@@ -24,7 +24,6 @@ from sluice_airflow.export_retries import EXPORT_RETRIES
 from sluice_airflow.operators.verify_export import VerifyExportOperator
 
 config = load_config()
-administrators = [mail for organisation in config.organisations for mail in organisation.administrators]
 
 with DAG(
     dag_id="verify_export",
@@ -55,7 +54,7 @@ with DAG(
             description="Last hour or date; empty: the same as the first.",
         ),
     },
-    default_args={"owner": administrators[0] if administrators else "airflow", **EXPORT_RETRIES},
+    default_args={"owner": config.administrator, **EXPORT_RETRIES},
 ):
     VerifyExportOperator(
         task_id="verify_export",

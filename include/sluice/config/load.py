@@ -50,6 +50,12 @@ class Config:
             raise ConfigError(self.directory, [p for p in self.problems if p.file == "lake.yaml"])
         return self.lake_or_none
 
+    @property
+    def administrator(self) -> str:
+        """Who owns what belongs to no destination or source: the first administrator, if there is one."""
+        mails = (mail for organisation in self.organisations for mail in organisation.administrators)
+        return next(mails, "airflow")
+
     def raise_for_problems(self) -> None:
         """Raise ConfigError with all problems, if there are any."""
         if self.problems:

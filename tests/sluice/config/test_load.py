@@ -24,6 +24,7 @@ def test_the_repository_is_configured_for_the_flights():
     assert config.export("flights").projects == (187520,)
     assert config.source("flights").upload_time == "event_time"
     assert config.organisation_of(187520).id == 189524
+    assert config.administrator == "data@example.com"
 
 
 def test_the_environment_names_another_folder(folder, monkeypatch):
