@@ -8,7 +8,7 @@ from typing import Final
 
 from sluice.converter import decimals
 from sluice.converter.grammar import Example, Kind, Operator
-from sluice.converter.outcomes import MISSING, Json, Source, column_of
+from sluice.converter.outcomes import MISSING, Json, Source, column_of, with_column
 
 _FEW_DIGITS = 18
 _FRACTION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
@@ -61,15 +61,15 @@ def _fold(
 def build_add(*sources: Source) -> Source:
     """Compile `add`: exact decimal sum; a fraction is kept, a whole sum is an integer."""
     add = _fold(decimals.add, decimals.plain, sources)
-    if len(sources) == 1:
-        # Much used to make a number of a text.
-        take = column_of(sources[0])
+    if len(sources) != 1:
+        return add
+    # Much used to make a number of a text.
+    take = column_of(sources[0])
 
-        def column(elements: Sequence[Json], clock: int) -> list[Json]:
-            return [_only(value) for value in take(elements, clock)]
+    def column(elements: Sequence[Json], clock: int) -> list[Json]:
+        return [_only(value) for value in take(elements, clock)]
 
-        add.column = column  # type: ignore[attr-defined]
-    return add
+    return with_column(add, column)
 
 
 def _only(value: Json) -> Json:

@@ -32,6 +32,12 @@ Column = Callable[[Sequence[Json], int], list[Json]]
 """The same for many elements at once; raises what the source raises on any of them."""
 
 
+def with_column(source: Source, column: Column) -> Source:
+    """Give a source its own way of evaluating many elements, which `column_of` finds."""
+    source.column = column  # type: ignore[attr-defined]
+    return source
+
+
 def column_of(source: Source) -> Column:
     """Return what evaluates a source on many elements: its own `column`, which spares calls, or itself."""
     own: Column | None = getattr(source, "column", None)

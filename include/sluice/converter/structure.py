@@ -11,7 +11,7 @@ from sluice.converter.grammar import Example, Kind, Operator, Refusal
 from sluice.converter.jsontext import BrokenJson, parse
 from sluice.converter.limits import MAX_NESTING, MAX_TEXT
 from sluice.converter.logic import truth
-from sluice.converter.outcomes import MISSING, Absence, Json, RowError, Source, column_of
+from sluice.converter.outcomes import MISSING, Absence, Json, RowError, Source, column_of, with_column
 
 
 def basic_path(key: str) -> Source:
@@ -34,8 +34,7 @@ def basic_path(key: str) -> Source:
         ]
 
     field.key = key  # type: ignore[attr-defined]
-    field.column = column  # type: ignore[attr-defined]
-    return field
+    return with_column(field, column)
 
 
 def build_path(*steps: Source) -> Source:
@@ -64,8 +63,7 @@ def build_path(*steps: Source) -> Source:
                 return [path(element, clock) for element in elements]
         return list(reached)
 
-    path.column = column  # type: ignore[attr-defined]
-    return path
+    return with_column(path, column)
 
 
 def build_any(*sources: Source) -> Source:
@@ -89,8 +87,7 @@ def build_any(*sources: Source) -> Source:
             for element, value in zip(elements, head(elements, clock), strict=True)
         ]
 
-    first.column = column  # type: ignore[attr-defined]
-    return first
+    return with_column(first, column)
 
 
 def build_value(literal: Json) -> Source:
@@ -105,8 +102,7 @@ def build_value(literal: Json) -> Source:
     def value(element: Json, clock: int) -> Json:
         return literal
 
-    value.column = lambda elements, clock: [literal] * len(elements)  # type: ignore[attr-defined]
-    return value
+    return with_column(value, lambda elements, clock: [literal] * len(elements))
 
 
 def build_dict(*arguments: Any) -> Source:
@@ -142,8 +138,7 @@ def build_object(members: Iterable[tuple[str, Source]]) -> Source:
             for row in rows
         ]
 
-    build.column = column  # type: ignore[attr-defined]
-    return build
+    return with_column(build, column)
 
 
 def _complete(values: Sequence[Json]) -> bool:

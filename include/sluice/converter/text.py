@@ -9,7 +9,7 @@ from sluice.converter.grammar import Example, Kind, Operator, Refusal
 from sluice.converter.javaregex import BoundedPattern, RegexProblem, replacement_parts
 from sluice.converter.jsontext import scalar_text
 from sluice.converter.limits import MAX_TEXT
-from sluice.converter.outcomes import MISSING, Json, RowError, Source, column_of
+from sluice.converter.outcomes import MISSING, Json, RowError, Source, column_of, with_column
 
 
 def _as_text(value: Json) -> str | None:
@@ -49,8 +49,7 @@ def build_concat(*sources: Source) -> Source:
             return [concat(element, clock) for element in elements]
         return joined
 
-    concat.column = column  # type: ignore[attr-defined]
-    return concat
+    return with_column(concat, column)
 
 
 def build_replace_with(old: str, new: str, source: Source) -> Source:
