@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sluice_airflow.export_run import record_failure, run_id
+from sluice_airflow.export_run import run_id
 from sluice_airflow.hooks.sluice import SluiceHook
 
 if TYPE_CHECKING:
@@ -49,16 +48,6 @@ def chunk_exporter_of(context: Mapping[str, Any], destination: str, parallelism:
         run=Run(run_id(context), "backfill"),
         parallelism=parallelism,
     )
-
-
-@contextmanager
-def failure_recorded(context: Mapping[str, Any], destination: str) -> Iterator[None]:
-    """Record in the ledger why the run failed, if it does."""
-    try:
-        yield
-    except Exception as error:
-        record_failure(context, destination, error)
-        raise
 
 
 def shown(plan: BackfillPlan) -> dict[str, Any]:

@@ -87,15 +87,21 @@ def recorded(
     from sluice.ledger.export_runs import start_run
 
     start_run(SluiceHook().ledger, destination, run_id(context), kind or _kind(context), hours[0], hours[-1])
+    with failure_recorded(context, destination):
+        yield
+
+
+@contextmanager
+def failure_recorded(context: Mapping[str, Any], destination: str) -> Iterator[None]:
+    """Record in the ledger why the run failed, if it does."""
     try:
         yield
     except Exception as error:
-        record_failure(context, destination, error)
+        _record_failure(context, destination, error)
         raise
 
 
-def record_failure(context: Mapping[str, Any], destination: str, error: Exception) -> None:
-    """Record in the ledger why a run failed."""
+def _record_failure(context: Mapping[str, Any], destination: str, error: Exception) -> None:
     from sluice.exports.errors import ExportAccessError
     from sluice.ledger.export_runs import fail_run
 

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from airflow.sdk import BaseOperator
+from typing import TYPE_CHECKING
 
 from sluice_airflow.hooks.sluice import SluiceHook
+from sluice_airflow.maintenance_step import MaintenanceStep
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class AbortUploadsOperator(BaseOperator):
+class AbortUploadsOperator(MaintenanceStep):
     """Aborts uploads of all destinations that are older than a day and whose hour nobody holds.
 
     Returns how many of each destination. A destination that cannot be reached is logged and does not stop
     the others: its own runs report it.
-
-    :param dry_run: only say what would be done (templated)
     """
-
-    template_fields: Sequence[str] = ("dry_run",)
-
-    def __init__(self, *, dry_run: bool | str = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.dry_run = dry_run
 
     def execute(self, context: Context) -> dict[str, int]:
         from airflow.sdk.exceptions import AirflowException
@@ -40,7 +30,7 @@ class AbortUploadsOperator(BaseOperator):
         for config in hook.config.exports:
             try:
                 bucket = Bucket.of(hook.store(config.connection, config.region).client(), config)
-                aborted[config.id] = abort_left_open(config, hook.ledger, bucket, dry_run=bool(self.dry_run))
+                aborted[config.id] = abort_left_open(config, hook.ledger, bucket, dry_run=self.is_dry)
             except (SluiceError, AirflowException) as error:
                 self.log.warning("%s: %s", config.id, error)
         return aborted

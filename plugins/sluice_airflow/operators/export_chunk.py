@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from sluice_airflow.backfill_run import chunk_exporter_of, failure_recorded
-from sluice_airflow.export_run import summary
+from sluice_airflow.backfill_run import chunk_exporter_of
+from sluice_airflow.export_run import failure_recorded, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from sluice_airflow.backfill_run import PLAN, planner_of, shown
 from sluice_airflow.export_run import recorded
+from sluice_airflow.flags import flag
 from sluice_airflow.hooks.sluice import SluiceHook
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class PlanBackfillOperator(BaseOperator):
         from sluice.exports.ranges import parse_range
 
         hours = parse_range(str(self.first), str(self.last or ""), names=("first", "last"))
-        if self.dry_run:
+        if flag("dry_run", self.dry_run):
             return self._plan(context, hours)
         with recorded(context, self.destination, [hours.first, hours.last], "backfill"):
             return self._plan(context, hours)
@@ -73,17 +74,18 @@ class PlanBackfillOperator(BaseOperator):
         hook = SluiceHook()
         require_data_sets(hook.config.export(self.destination), self.data_sets)
         began = hook.ledger.now()
-        forced_before = began if self.force else None
-        plan = planner_of(self.destination).plan(hours, forced_before=forced_before, close=not self.dry_run)
+        dry_run, force = flag("dry_run", self.dry_run), flag("force", self.force)
+        forced_before = began if force else None
+        plan = planner_of(self.destination).plan(hours, forced_before=forced_before, close=not dry_run)
         for line in plan.text():
             self.log.info("%s", line)
         order: Any = self.order
-        chunks = [] if self.dry_run else chunks_of(plan, order, forced_before)
+        chunks = [] if dry_run else chunks_of(plan, order, forced_before)
         document = shown(plan) | {
             "chunks": len(chunks),
-            "dry_run": bool(self.dry_run),
+            "dry_run": dry_run,
             "began": began.isoformat(),
-            "forced": bool(self.force),
+            "forced": force,
         }
         context["ti"].xcom_push(PLAN, document)
         return [chunk.to_json() for chunk in chunks]

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice_airflow.backfill_run import PLAN, planner_of, shown
-from sluice_airflow.export_run import record_failure, run_id
+from sluice_airflow.export_run import failure_recorded, run_id
 from sluice_airflow.hooks.sluice import SluiceHook
 
 if TYPE_CHECKING:
@@ -53,11 +53,8 @@ class ReportBackfillOperator(BaseOperator):
         )
         for line in plan.text():
             self.log.info("%s", line)
-        try:
+        with failure_recorded(context, self.destination):
             raise_for_left(config, plan, began)
-        except Exception as error:
-            record_failure(context, self.destination, error)
-            raise
         done = finish_run(hook.ledger, self.destination, run_id(context))
         exported = {name: getattr(done, name) for name in ("hours", "events", "files", "bytes")}
         self.log.info("Exported: %s", exported)

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from sluice_airflow.hooks.sluice import SluiceHook
+from sluice_airflow.maintenance_step import MaintenanceStep
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class VacuumLakeOperator(BaseOperator):
+class VacuumLakeOperator(MaintenanceStep):
     """Deletes data files that were replaced, or that no commit names, longer ago than `retention_days`.
 
     Writes to the log what it is about to delete, table by table, and returns files and bytes. A younger file
     stays: a running load may be about to commit it, or an export read it at an older version.
-
-    :param dry_run: only say what would be done (templated)
     """
-
-    template_fields: Sequence[str] = ("dry_run",)
-
-    def __init__(self, *, dry_run: bool | str = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.dry_run = dry_run
 
     def execute(self, context: Context) -> dict[str, Any]:
         from sluice.lake.maintenance import vacuum_tables
 
         hook = SluiceHook()
         retention = hook.config.lake.maintenance.retention
-        done = vacuum_tables(hook.lake, hook.ledger, retention, dry_run=bool(self.dry_run))
+        done = vacuum_tables(hook.lake, hook.ledger, retention, dry_run=self.is_dry)
         return {name: asdict(table) for name, table in done.items()}
