@@ -178,7 +178,7 @@ def test_another_systems_history_outside_the_lake_is_not_touched(filled):
     assert filled.object_keys() == [key]
     # Within the schedule's time an hour without events is exported as such.
     record_destination(filled.ledger, filled.config.id, {}, "hash", hour(HOUR, -2))
-    assert states(plan(filled, before_lake)) == {0: "outside the lake", 1: "broken", 2: "missing"}
+    assert states(plan(filled, before_lake)) == {0: "outside the lake", 1: "foreign", 2: "missing"}
 
 
 def test_a_range_in_the_future_is_refused(filled):

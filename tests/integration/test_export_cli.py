@@ -76,9 +76,7 @@ def test_a_difference_is_an_exit_code_a_table_and_a_command(environment: Any, s3
     differs = run(environment, *hour, "--to", "2013-01-02T12", code=1)
     assert f"partition 0 is missing: {KEY}" in differs
     assert "1 hours, 1 differ; 3 in the lake, 0 in the bucket, 3 missing" in differs
-    assert (
-        "To repair 2013-01-02 12:00 UTC: airflow backfill create --dag-id export_hourly__flights" in differs
-    )
+    assert "To repair 2013-01-02 12:00 UTC: airflow dags trigger export_backfill --conf" in differs
 
     status = run(environment, "export", "status")
     assert status.startswith("flights: enabled\n")

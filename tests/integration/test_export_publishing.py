@@ -327,7 +327,7 @@ def test_the_schedule_does_not_touch_a_foreign_hour(make):
     bucket = destination.scripted()
     with pytest.raises(
         ForeignHour,
-        match=f"{stem_of(destination)}_complete.*airflow backfill create --dag-id export_hourly__",
+        match=f"{stem_of(destination)}_complete.*airflow dags trigger export_backfill --conf",
     ):
         destination.exporter("s", "scheduled", bucket).export(HOUR)
     assert bucket.calls == []

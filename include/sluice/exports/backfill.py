@@ -261,6 +261,9 @@ class BackfillPlanner:
                     continue
                 view = as_listed(record, listed.get(hour, ())) or look(self._bucket, project, hour)
                 state = hour_state(record, files.get(hour, ()), view, self.wanted(project, hour, content))
+                if state is HourState.BROKEN and record is None:
+                    # A schedule takes it for a broken run (E-11); a person should know that it was not ours.
+                    state = HourState.FOREIGN
                 published_at = record.published_at if record is not None else None
                 forced = is_forced(published_at, forced_before)
                 yield HourPlan(project, hour, state, content.rows, known, published_at, forced)

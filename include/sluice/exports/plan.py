@@ -26,7 +26,7 @@ class HourState(StrEnum):
     CHANGED = "changed"  # the lake's hour has other content since
     RESHAPED = "reshaped"  # the same content, but filter or form are configured otherwise since
     BROKEN = "broken"  # objects without a marker, or not those recorded
-    FOREIGN = "foreign"  # a marker that this destination's ledger does not know
+    FOREIGN = "foreign"  # a marker that this destination's ledger does not know; in a plan, any object
     # What only the plan of a range says, of hours that it leaves alone:
     NOT_CLOSED = "not closed"  # not over yet
     OUTSIDE = "outside the lake"  # no events, before the lake's first or after its last

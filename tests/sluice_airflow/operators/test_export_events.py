@@ -190,6 +190,20 @@ def test_a_destination_that_is_switched_off_skips_the_schedule_only(configure):
     assert execute(ExportEventsOperator, run_context("backfill"))["rows"] == 3
 
 
+def test_a_destination_that_is_switched_on_again_takes_up_what_it_missed(configure):
+    """Decisions E-14: within a day there is no gap; the hours are exported oldest first."""
+    configure(enabled=False)
+    for n in range(3):
+        with pytest.raises(AirflowSkipException):
+            execute(ExportEventsOperator, run_context("scheduled", NOON + n * HOUR, run_id=f"off-{n}"))
+    configure(enabled=True)
+    context = run_context("scheduled", NOON + 3 * HOUR, run_id="on")
+    assert execute(ExportEventsOperator, context)["hours"] == 4
+    execute(PublishHourOperator, context)
+    again = execute(ExportEventsOperator, run_context("scheduled", NOON + 4 * HOUR, run_id="next"))
+    assert again["hours"] == 1
+
+
 def test_an_unknown_destination_is_named(configure):
     context = run_context()
     context["params"]["destination"] = "trains"
