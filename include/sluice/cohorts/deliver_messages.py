@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from sluice.errors import TransientError
 
 if TYPE_CHECKING:
     from sluice.access.streams import KinesisStream
+    from sluice.cohorts.staged_file import StagedFile
     from sluice.config.cohort_destinations import KinesisCohortDestination
 
 
@@ -33,14 +33,14 @@ class Delivered:
 
 
 def deliver_messages(
-    read: Callable[[], AbstractContextManager[BinaryIO]],
+    file: StagedFile,
+    read: Callable[[StagedFile], Iterable[bytes]],
     stream: KinesisStream,
     destination: KinesisCohortDestination,
     *,
-    start: int,
-    total: int,
+    start: int = 0,
     budget_seconds: float,
     on_acknowledged: Callable[[int], None],
 ) -> Delivered:
     """Put the messages from number `start` on into the stream, each at least once under its own id."""
-    raise PartlyDelivered("not yet", start, total)
+    raise PartlyDelivered("not yet", start, file.rows)
