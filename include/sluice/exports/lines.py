@@ -17,15 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.exports.errors import LakeRowError, LakeSchemaError
-from sluice.exports.json_check import BadJson, JsonCheck
+from sluice.json_check import BadJson, JsonCheck
+from sluice.json_columns import as_string, doubles, needs_escapes, offsets, one_line, quoted
 from sluice.lake.schema import EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
 
 Dialect = Literal["observed", "documented"]
 
-# What JSON does not allow as it is within a string.
-_ESCAPED = r'["\\\x00-\x1f]'
-# Whitespace that JSON allows between tokens and that would break a line in two.
-_LINE_BREAKS = (10, 13)
 # Largest input of one encoding, in bytes: bounds memory, and keeps a batch's lines below the 2 GiB that
 # 32-bit offsets reach even if every byte were a control character (six bytes escaped).
 _MAX_INPUT_BYTES = 64 << 20
@@ -129,8 +126,8 @@ class LineEncoder:
         if column.null_count == 0 and pa.types.is_string(column.type):
             if key in JSON_COLUMNS:
                 self._json.check(column)
-                return [head, _one_line(column)]
-            if not _contains_escaped(column):
+                return [head, one_line(column)]
+            if not needs_escapes(column):
                 return [f'{head}"', column, '"']
         return [head, self._values(key, column)]
 
@@ -151,14 +148,14 @@ class LineEncoder:
         elif pa.types.is_boolean(column.type):
             text = pc.if_else(column, "true", "false")
         elif pa.types.is_floating(column.type):
-            text = _doubles(column)
+            text = doubles(column)
         elif pa.types.is_integer(column.type):
             text = column.cast(pa.string())
         elif key in JSON_COLUMNS:
-            self._json.check(_as_string(column))
-            text = _one_line(_as_string(column))
+            self._json.check(as_string(column))
+            text = one_line(as_string(column))
         else:
-            text = _quoted(_as_string(column))
+            text = quoted(as_string(column))
         return text.fill_null("null") if text.null_count else text
 
     def _timestamps(self, column: pa.Array) -> pa.StringArray:
@@ -177,8 +174,8 @@ class LineEncoder:
         extra = batch.column("extra")
         if extra.null_count == len(extra):
             return ["}\n"]
-        self._json.check(_as_string(extra))
-        text = pc.utf8_trim_whitespace(_one_line(_as_string(extra)))
+        self._json.check(as_string(extra))
+        text = pc.utf8_trim_whitespace(one_line(as_string(extra)))
         members = pc.utf8_trim_whitespace(pc.utf8_slice_codeunits(text, 1, -1)).fill_null("")
         present = pc.greater(pc.binary_length(members), 0)
         return [pc.if_else(present, pc.binary_join_element_wise(",", members, "}\n", ""), "}\n")]
@@ -187,7 +184,7 @@ class LineEncoder:
 def _refuse_row(batch: pa.RecordBatch, text: str) -> NoReturn:
     """Raise LakeRowError for the first row with this text in a dictionary field."""
     for name in (JSON_COLUMNS | {"extra"}).intersection(batch.schema.names):
-        row = pc.index(_as_string(batch.column(name)), text).as_py()
+        row = pc.index(as_string(batch.column(name)), text).as_py()
         if row >= 0:
             raise LakeRowError(
                 f"The lake's event {batch.column('uuid')[row]} (server_upload_time"
@@ -216,52 +213,6 @@ def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _lines(text: pa.StringArray) -> Lines:
-    offsets = _offsets(text)
-    data = memoryview(text.buffers()[2])[int(offsets[0]) : int(offsets[-1])]
-    return Lines(data, offsets.astype(np.int64) - int(offsets[0]))
-
-
-def _offsets(text: pa.StringArray) -> npt.NDArray[np.int32]:
-    return np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
-
-
-def _bytes(text: pa.StringArray) -> npt.NDArray[np.uint8]:
-    offsets, data = _offsets(text), text.buffers()[2]
-    if data is None:
-        return np.empty(0, np.uint8)
-    return np.frombuffer(data, np.uint8)[int(offsets[0]) : int(offsets[-1])]
-
-
-def _as_string(column: pa.Array) -> pa.StringArray:
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
-
-
-def _contains_escaped(text: pa.StringArray) -> bool:
-    data = _bytes(text)
-    return bool(((data < 0x20) | (data == 0x22) | (data == 0x5C)).any())
-
-
-def _quoted(text: pa.StringArray) -> pa.StringArray:
-    """Return the values as JSON strings; only those that need it are looked at one by one."""
-    quoted = pc.binary_join_element_wise('"', text, '"', "")
-    if not _contains_escaped(text):
-        return quoted
-    escaped = pc.match_substring_regex(text, _ESCAPED).fill_null(False)
-    values = [json.dumps(value, ensure_ascii=False) for value in text.filter(escaped).to_pylist()]
-    return pc.replace_with_mask(quoted, escaped, pa.array(values, quoted.type))
-
-
-def _one_line(text: pa.StringArray) -> pa.StringArray:
-    """Return JSON texts without line breaks: within JSON strings they are escaped, so these are blanks."""
-    data = _bytes(text)
-    if not any((data == code).any() for code in _LINE_BREAKS):
-        return text
-    return pc.replace_substring_regex(text, r"[\n\r]", " ")
-
-
-def _doubles(column: pa.Array) -> pa.StringArray:
-    """Return the shortest text that reads back as the same double, always with a point or an exponent."""
-    finite = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
-    text = finite.cast(pa.string())
-    whole = pc.match_substring_regex(text, r"^-?\d+$")
-    return pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
+    starts = offsets(text)
+    data = memoryview(text.buffers()[2])[int(starts[0]) : int(starts[-1])]
+    return Lines(data, starts.astype(np.int64) - int(starts[0]))

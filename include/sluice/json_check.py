@@ -1,4 +1,4 @@
-"""Checks that the lake's JSON text is JSON: an export copies it into its lines as it is."""
+"""Checks that JSON text from the lake is JSON, where it is copied into a line as it is."""
 
 from __future__ import annotations
 
