@@ -21,7 +21,8 @@ class AsOf(Protocol):
     """What of a turn stands in the names: its as-of time, in UTC (decisions K-1)."""
 
     @property
-    def as_of(self) -> datetime: ...
+    def as_of(self) -> datetime:
+        """When the cohort was looked at."""
 
 
 def object_keys(sync: Sync, destination: S3CohortDestination, as_of: datetime) -> dict[str, str]:

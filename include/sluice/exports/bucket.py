@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 from urllib3.exceptions import HTTPError
 
+from sluice.access.bucket_errors import explained
 from sluice.config import ExportConfig
-from sluice.exports.access_errors import explained
 from sluice.exports.errors import BucketUnavailable, Refused
 from sluice.exports.keys import HourObject, listing_prefixes, normalise_prefix, parse_key
 

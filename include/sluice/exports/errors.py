@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+# The faults of a bucket are those of every room that writes to one.
+from sluice.access.bucket_errors import BucketAccessError
+from sluice.access.bucket_errors import BucketUnavailable as BucketUnavailable
+from sluice.access.bucket_errors import Refused as Refused
 from sluice.errors import SluiceError, TransientError
 
-
-class ExportAccessError(SluiceError):
-    """The bucket cannot be used with these credentials: a setting on the receiving side must change."""
-
-
-class BucketUnavailable(TransientError):
-    """The bucket's store did not answer, or not as a store should."""
+ExportAccessError = BucketAccessError
 
 
 class ForeignHour(SluiceError):
@@ -43,7 +41,3 @@ class ExportDiffers(SluiceError):
 
 class ContentMismatch(TransientError):
     """The rows that the lake gave for an hour are not those that the ledger records for it."""
-
-
-class Refused(Exception):
-    """The store refused a conditional request, or the upload or object is gone: something else changed it."""

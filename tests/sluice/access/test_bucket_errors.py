@@ -1,15 +1,16 @@
 """What a store's answer becomes: the missing permission by its name, or a fault of the key."""
 
+import json
+
 import pytest
 from botocore.exceptions import ClientError
 
-from sluice.exports.access_errors import explained
-from sluice.exports.errors import BucketUnavailable, ExportAccessError
+from sluice.access.bucket_errors import BucketAccessError, BucketUnavailable, explained
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-def message_of(code, message, request="write", expected=ExportAccessError):
+def message_of(code, message, request="write", expected=BucketAccessError):
     error = ClientError({"Error": {"Code": code, "Message": message}}, "CreateMultipartUpload")
     with pytest.raises(expected) as caught, explained(request, "bucket", "out/"):
         raise error
@@ -20,6 +21,8 @@ def test_a_denial_names_the_action_of_the_request():
     text = message_of("AccessDenied", "Access Denied")
     assert "the missing permission is s3:PutObject on arn:aws:s3:::bucket/out/*" in text
     assert "the bucket's policy" in text
+    statement = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket/out/*"}
+    assert json.dumps(statement) in text
 
 
 def test_a_denial_that_names_what_was_missed_is_believed():
