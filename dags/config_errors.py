@@ -7,4 +7,4 @@ file's import error: file, line, key, and what is allowed. Without problems, the
 # Airflow imports only files that mention airflow and dag: the lines above do.
 from sluice.config import load_config
 
-load_config(compile_converters=True).raise_for_problems()
+load_config(thorough=True).raise_for_problems()

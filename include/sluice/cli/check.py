@@ -35,7 +35,7 @@ def check(context: click.Context, directory: Path | None, ledger_url: str | None
 
     Exits with 1 if a file has a problem or a change is refused.
     """
-    config = load_config(directory or default_directory(), compile_converters=True)
+    config = load_config(directory or default_directory(), thorough=True)
     config.raise_for_problems()
     console = Console()
     if not console.is_terminal:

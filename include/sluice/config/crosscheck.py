@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from sluice.config.exports import ExportConfig
 from sluice.config.imports import ImportConfig
-from sluice.config.problems import ConfigProblem, KeyPath
+from sluice.config.problems import ConfigProblem
 from sluice.config.projects import Organisation, Project
+from sluice.config.references import KnownProjects, doubled, listed, others
 from sluice.config.taxonomies import FOLDER as TAXONOMIES
 
 _NO_FILE = "the name of a file that you put there"
@@ -23,6 +24,7 @@ class CrossCheck:
 
     organisations: list[Organisation]
     projects: list[Project]
+    known: KnownProjects
     problems: list[ConfigProblem]
 
 
@@ -43,21 +45,21 @@ def cross_check(
     problems: list[ConfigProblem] = []
     unique = _without_doubles(organisations, problems)
     good = _good_projects(projects, unique, refused or frozenset(), problems)
-    known = {project.id: project for project in good}
     present = None if refused is None else refused | {project.id for project in projects}
+    known = KnownProjects({project.id: project for project in good}, present)
     problems += _taxonomy_file_problems(folder, good)
     for export in exports:
         for index, id in enumerate(export.projects):
-            problems += _project_problems(export, ("projects", index), id, known, present, "exported")
+            problems += known.problems(export, ("projects", index), id, events_for="exported")
     for source in imports:
-        problems += _project_problems(source, ("project",), source.project, known, present, "imported into")
+        problems += known.problems(source, ("project",), source.project, events_for="imported into")
         problems += _converter_file_problems(folder, source)
-    problems += _doubled_ids(exports)
-    problems += _doubled_ids(imports)
+    problems += doubled(exports, "id", own="an id of its own")
+    problems += doubled(imports, "id", own="an id of its own")
     problems += _shared_queues(imports)
     problems += _shared_keys(exports)
-    problems += _shared_buckets(exports, known)
-    return CrossCheck(unique, good, problems)
+    problems += _shared_buckets(exports, known.valid)
+    return CrossCheck(unique, good, known, problems)
 
 
 Entry = TypeVar("Entry", Organisation, Project)
@@ -87,7 +89,7 @@ def _good_projects(
             owned.append(project)
             continue
         reason = "has a problem of its own" if owner in refused else "is not in this file"
-        problems.append(project.problem(("organisation",), f"organisation {owner} {reason}", _listed(owners)))
+        problems.append(project.problem(("organisation",), f"organisation {owner} {reason}", listed(owners)))
     singles = {project.id: project for project in owned if project.kind == "single"}
     good = []
     for project in owned:
@@ -97,33 +99,13 @@ def _good_projects(
             project.problem(
                 ("sources", index),
                 f"{id} is no valid single project of organisation {project.organisation}",
-                _listed(siblings),
+                listed(siblings),
             )
             for index, id in strangers
         ]
         if not strangers:
             good.append(project)
     return good
-
-
-def _project_problems(
-    thing: ExportConfig | ImportConfig,
-    path: KeyPath,
-    id: int,
-    known: dict[int, Project],
-    present: frozenset[int] | None,
-    verb: str,
-) -> list[ConfigProblem]:
-    if present is None:
-        return [thing.problem(path, f"project {id} is not known, since projects.yaml cannot be read")]
-    singles = _listed(project.id for project in known.values() if project.kind == "single")
-    if id not in known:
-        reason = "has a problem of its own in projects.yaml" if id in present else "is not in projects.yaml"
-        return [thing.problem(path, f"project {id} {reason}", singles)]
-    if known[id].kind == "portfolio":
-        reason = f"project {id} is a portfolio, which holds no events of its own and cannot be {verb}"
-        return [thing.problem(path, reason, singles)]
-    return []
 
 
 def _converter_file_problems(folder: Path, source: ImportConfig) -> list[ConfigProblem]:
@@ -152,18 +134,6 @@ def _taxonomy_file_problems(folder: Path, projects: Sequence[Project]) -> list[C
     ]
 
 
-def _doubled_ids(things: Sequence[ExportConfig] | Sequence[ImportConfig]) -> list[ConfigProblem]:
-    holders: dict[str, list[ExportConfig | ImportConfig]] = defaultdict(list)
-    for thing in things:
-        holders[thing.id].append(thing)
-    return [
-        thing.problem(("id",), f"{thing.id} is also the id of {_others(thing, rivals)}", "an id of its own")
-        for rivals in holders.values()
-        if len(rivals) > 1
-        for thing in rivals
-    ]
-
-
 def _shared_queues(imports: Sequence[ImportConfig]) -> list[ConfigProblem]:
     """Refuse two sources on one queue: each would take away the other's notifications."""
     readers: dict[str, list[ImportConfig]] = defaultdict(list)
@@ -171,7 +141,7 @@ def _shared_queues(imports: Sequence[ImportConfig]) -> list[ConfigProblem]:
         if source.queue is not None:
             readers[source.queue].append(source)
     return [
-        source.problem(("queue",), f"is read by {_others(source, rivals)} as well", "a queue of its own")
+        source.problem(("queue",), f"is read by {others(source, rivals)} as well", "a queue of its own")
         for rivals in readers.values()
         if len(rivals) > 1
         for source in rivals
@@ -197,9 +167,9 @@ def _shared_keys(exports: Sequence[ExportConfig]) -> list[ConfigProblem]:
                 continue
             folder = export.folder(project)
             if any(other.folder(project) == folder for other in rivals):
-                reason = f"would write the same keys as {_others(export, rivals)}"
+                reason = f"would write the same keys as {others(export, rivals)}"
             else:
-                reason = f"and {_others(export, rivals)} would each take the other's files for its own"
+                reason = f"and {others(export, rivals)} would each take the other's files for its own"
             problems.append(
                 export.problem(
                     ("bucket",),
@@ -244,11 +214,3 @@ def _rivals(by_owner: dict[int, list[ExportConfig]], owner: int) -> str:
         for other, theirs in by_owner.items()
         if other != owner
     )
-
-
-def _others(thing: ExportConfig | ImportConfig, rivals: Sequence[ExportConfig | ImportConfig]) -> str:
-    return " and ".join(rival.source_file for rival in rivals if rival is not thing)
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ", ".join(str(id) for id in sorted(ids)) or "none that is valid"

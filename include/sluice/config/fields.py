@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 ID_RULE = "small letters, digits and underscores, beginning with a letter, at most 63 characters"
+COHORT_ID_RULE = "1 to 32 letters and digits (it stands between underscores in the names of files)"
 # The largest integer that every JSON reader keeps exact.
 MAX_NUMBER = 2**53 - 1
 
@@ -26,6 +27,12 @@ _KMS_KEY = re.compile(
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONVERTER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.json")
 _TAXONOMY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.yaml")
+_COHORT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
+_IDS_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.csv")
+_ROUTING_KEY = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_STREAM = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+# The columns of every list, by any of their names.
+_ID_COLUMNS = frozenset({"amplitude_id", "amplitudeid", "user_id", "userid"})
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 # Date folders: which parts of a time they name. The hour may be left out: folders of whole days.
 _LAYOUT_TOKENS = ("yyyy", "MM", "dd", "HH")
@@ -183,6 +190,48 @@ def _whole_hour(value: datetime) -> datetime:
     return value
 
 
+def _cohort_id(value: str) -> str:
+    if not _COHORT_ID.fullmatch(value):
+        raise ValueError("not the id of a cohort")
+    return value
+
+
+def _sql(value: str) -> str:
+    text = _prose(value).strip()
+    if not text:
+        raise ValueError("empty")
+    return text
+
+
+def _ids_file(value: str) -> str:
+    if not _IDS_FILE.fullmatch(value):
+        raise ValueError("not the name of a CSV file (a name alone, no folders)")
+    return value
+
+
+def _routing_key(value: str) -> str:
+    if not _ROUTING_KEY.fullmatch(value):
+        raise ValueError("not a routing key")
+    return value
+
+
+def _property_name(value: str) -> str:
+    name = _text(value)
+    if name.casefold() in _ID_COLUMNS:
+        raise ValueError(f"{name} is a column of every list already")
+    return name
+
+
+def _match_by(value: str) -> str:
+    return value if value == "user_id" else _property_name(value)
+
+
+def _stream(value: str) -> str:
+    if not _STREAM.fullmatch(value):
+        raise ValueError("not the name of a Kinesis stream (a name alone: an ARN is none)")
+    return value
+
+
 def _day(value: Any) -> Any:
     # From JSON (the ledger's record) a date comes as text.
     if isinstance(value, str):
@@ -209,5 +258,13 @@ ConverterFile = Annotated[str, AfterValidator(_converter)]
 TaxonomyFile = Annotated[str, AfterValidator(_taxonomy)]
 Layout = Annotated[str, AfterValidator(_layout)]
 QueueUrl = Annotated[str, AfterValidator(_queue)]
+CohortId = Annotated[str, AfterValidator(_cohort_id)]
+Sql = Annotated[str, AfterValidator(_sql)]
+IdsFile = Annotated[str, AfterValidator(_ids_file)]
+RoutingKey = Annotated[str, AfterValidator(_routing_key)]
+PropertyName = Annotated[str, AfterValidator(_property_name)]
+MatchBy = Annotated[str, AfterValidator(_match_by)]
+StreamName = Annotated[str, AfterValidator(_stream)]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
 HourInstant = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_whole_hour)]
 Day = Annotated[date, BeforeValidator(_day)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from sluice.config.cohort_checks import check_cohorts
+from sluice.config.cohort_destinations import CohortDestination, destination_model
+from sluice.config.cohorts import CohortConfig, property_columns
 from sluice.config.crosscheck import cross_check
 from sluice.config.document import Document, DocumentError, read_document
 from sluice.config.exports import ExportConfig
@@ -16,6 +19,7 @@ from sluice.config.lake import LakeConfig
 from sluice.config.model import ConfigModel
 from sluice.config.problems import ConfigError, ConfigProblem, shown
 from sluice.config.projects import Organisation, Project
+from sluice.config.syncs import Sync
 from sluice.config.taxonomies import FOLDER as TAXONOMIES
 from sluice.config.taxonomies import Taxonomy, read_taxonomy
 from sluice.config.validate import build, unknown_key
@@ -40,6 +44,9 @@ class Config:
     projects: tuple[Project, ...] = ()
     exports: tuple[ExportConfig, ...] = ()
     imports: tuple[ImportConfig, ...] = ()
+    cohorts: tuple[CohortConfig, ...] = ()
+    cohort_destinations: tuple[CohortDestination, ...] = ()
+    syncs: tuple[Sync, ...] = ()
     problems: tuple[ConfigProblem, ...] = ()
     lake_or_none: LakeConfig | None = None
 
@@ -68,6 +75,26 @@ class Config:
     def source(self, id: str) -> ImportConfig:
         """Return an import source by its id. Raises SluiceError if there is no valid one."""
         return _by_id(self.imports, id, "import source", self)
+
+    def cohort(self, id: str) -> CohortConfig:
+        """Return a cohort by its id. Raises SluiceError if there is no valid one."""
+        return _by_id(self.cohorts, id, "cohort", self)
+
+    def cohort_destination(self, id: str) -> CohortDestination:
+        """Return a cohort destination by its id. Raises SluiceError if there is no valid one."""
+        return _by_id(self.cohort_destinations, id, "cohort destination", self)
+
+    def sync(self, id: str) -> Sync:
+        """Return a sync by its id. Raises SluiceError if there is no valid one."""
+        return _by_id(self.syncs, id, "sync", self)
+
+    def sources_of(self, cohort: CohortConfig) -> tuple[Project, ...]:
+        """Return the projects that a portfolio's cohort looks at, in their order; none for a single one."""
+        return tuple(self.project(id) for id in self.project(cohort.project).sources)
+
+    def property_columns(self, cohort: CohortConfig) -> tuple[str, ...]:
+        """Return the property columns of a cohort's members (decisions K-16)."""
+        return property_columns(cohort.properties, self.sources_of(cohort))
 
     def project(self, id: int) -> Project:
         """Return a project by its id. Raises SluiceError if there is no valid one."""
@@ -103,11 +130,12 @@ def default_directory() -> Path:
     return Path(named) if named else Path(__file__).parents[2] / "config"
 
 
-def load_config(directory: Path | None = None, *, compile_converters: bool = False) -> Config:
+def load_config(directory: Path | None = None, *, thorough: bool = False) -> Config:
     """Read a configuration folder (default_directory() by default).
 
-    Never raises for what is in the files: the result's `problems` says it. Converters and taxonomies are
-    checked to be there, and compiled or read only on demand: parsing a DAG file should not pay for that.
+    Never raises for what is in the files: the result's `problems` says it. Converters, taxonomies and the
+    queries of cohorts are compiled or read only by a `thorough` check: parsing a DAG file should not pay for
+    that.
     """
     folder = (directory or default_directory()).resolve()
     problems: list[ConfigProblem] = []
@@ -118,11 +146,18 @@ def load_config(directory: Path | None = None, *, compile_converters: bool = Fal
         return Config(folder, problems=(problem,))
     organisations, projects, refused = _read_projects(folder, problems)
     lake = _read_lake(folder, problems)
-    exports = list(_read_folder(folder, "exports", ExportConfig, problems))
-    imports = list(_read_folder(folder, "imports", ImportConfig, problems))
+    exports = list(_read_folder(folder, "exports", lambda _: ExportConfig, problems))
+    imports = list(_read_folder(folder, "imports", lambda _: ImportConfig, problems))
     found = cross_check(folder, organisations, projects, refused, exports, imports)
     problems += found.problems
-    if compile_converters:
+    cohorts = list(_read_folder(folder, "cohorts", lambda _: CohortConfig, problems))
+    refused_destinations: set[str] = set()
+    destinations = list(
+        _read_folder(folder, "cohort_destinations", destination_model, problems, refused_destinations)
+    )
+    sent = check_cohorts(folder, cohorts, destinations, refused_destinations, found.known, thorough=thorough)
+    problems += sent.problems
+    if thorough:
         problems += _converter_problems(folder, imports)
         problems += _taxonomy_problems(folder, found.projects)
     bad = {problem.file for problem in problems}
@@ -132,6 +167,9 @@ def load_config(directory: Path | None = None, *, compile_converters: bool = Fal
         projects=tuple(found.projects),
         exports=tuple(export for export in exports if export.source_file not in bad),
         imports=tuple(source for source in imports if bad.isdisjoint(_files_of(source, found.projects))),
+        cohorts=tuple(sent.cohorts),
+        cohort_destinations=tuple(sent.destinations),
+        syncs=tuple(sent.syncs),
         problems=tuple(problems),
         lake_or_none=lake,
     )
@@ -211,8 +249,13 @@ def _read_lake(folder: Path, problems: list[ConfigProblem]) -> LakeConfig | None
 
 
 def _read_folder(
-    folder: Path, name: str, model: type[Model], problems: list[ConfigProblem]
+    folder: Path,
+    name: str,
+    model_of: Callable[[Mapping[str, Any]], type[Model]],
+    problems: list[ConfigProblem],
+    refused: set[str] | None = None,
 ) -> Iterable[Model]:
+    """Yield the things of a folder that are good in themselves; `refused` gets the ids of the others."""
     for path in sorted((folder / name).glob("*")):
         file = f"{name}/{path.name}"
         if path.name.startswith(".") or path.suffix not in (".yaml", ".yml"):
@@ -223,10 +266,12 @@ def _read_folder(
         document = _read(path, file, problems)
         if document is None:
             continue
-        built, mistakes = build(model, document.content, document)
+        built, mistakes = build(model_of(document.content), document.content, document)
         problems.extend(mistakes)
         if built is not None:
             yield built
+        elif refused is not None:
+            refused.add(str(document.content.get("id")))
 
 
 def _converter_problems(folder: Path, imports: Iterable[ImportConfig]) -> list[ConfigProblem]:
@@ -261,7 +306,16 @@ def _taxonomy_problems(folder: Path, projects: Iterable[Project]) -> list[Config
     return [problem for name in there for problem in read_taxonomy(folder, name)[1]]
 
 
-Identified = TypeVar("Identified", Organisation, Project, ExportConfig, ImportConfig)
+Identified = TypeVar(
+    "Identified",
+    Organisation,
+    Project,
+    ExportConfig,
+    ImportConfig,
+    CohortConfig,
+    CohortDestination,
+    Sync,
+)
 
 
 def _by_id(things: Iterable[Identified], id: object, kind: str, config: Config) -> Identified:

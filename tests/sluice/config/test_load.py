@@ -7,7 +7,7 @@ from sluice.errors import SluiceError
 def test_a_valid_folder_is_read_whole(folder):
     folder.export()
     folder.source()
-    config = folder.load(compile_converters=True)
+    config = folder.load(thorough=True)
     config.raise_for_problems()
     assert [export.dag_id for export in config.exports] == ["export_hourly__daily"]
     assert [source.dag_id for source in config.imports] == ["import_s3__files"]
@@ -197,7 +197,7 @@ def test_a_converter_is_compiled_on_demand_only(folder):
     folder.write("converters/other.json", text)
     folder.write("converters/plain.json", text.replace('"action"', '["uppercase", "action"]'))
     assert folder.load().problems == ()
-    config = folder.load(compile_converters=True)
+    config = folder.load(thorough=True)
     assert [source.id for source in config.imports] == ["other"]
     (problem,) = config.problems
     assert str(problem).startswith(
@@ -209,7 +209,7 @@ def test_a_converter_is_compiled_on_demand_only(folder):
 def test_a_converter_that_is_no_json_is_a_problem_of_its_file(folder):
     folder.source()
     folder.write("converters/plain.json", "{")
-    (problem,) = folder.load(compile_converters=True).problems
+    (problem,) = folder.load(thorough=True).problems
     assert str(problem).startswith("converters/plain.json: ")
 
 

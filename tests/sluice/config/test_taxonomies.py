@@ -26,7 +26,7 @@ def planned(folder):
 
 def test_a_taxonomy_is_read_when_it_is_asked_for(planned):
     planned.write("taxonomies/ten.yaml", PLAN)
-    config = planned.load(compile_converters=True)
+    config = planned.load(thorough=True)
     assert config.problems == ()
     taxonomy = config.taxonomy(10)
     assert taxonomy.event_types == {"open": {"page": "string", "count": "integer"}, "close": {}}
@@ -54,7 +54,7 @@ def test_a_mistake_is_named_with_file_and_key(planned, content, words):
     planned.write("taxonomies/ten.yaml", content)
     # Parsing a DAG file does not pay for it.
     assert planned.load().problems == ()
-    config = planned.load(compile_converters=True)
+    config = planned.load(thorough=True)
     (problem,) = config.problems
     assert str(problem).startswith("taxonomies/ten.yaml")
     assert words in str(problem)
