@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
 
 from sluice.ledger.types import UtcDateTime
 
@@ -195,6 +195,83 @@ verifications = Table(
     Column("unknown", BigInteger, nullable=False),
     Column("unreadable", BigInteger, nullable=False),
 )
+
+# --- Cohort syncs (ADR 14) ---
+
+# Every sync that ever ran: the last computed_time that it gave away, and the configuration of its last turn.
+syncs = Table(
+    "syncs",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("computed_time", BigInteger, nullable=False),
+    Column("config", JSON),
+    Column("config_hash", String(64)),
+)
+
+# What baselines hang on (decisions K-17): a sync to the destination of one name, of one cohort. Whoever
+# changes a turn locks this row first and shows the newest token.
+sync_chains = Table(
+    "sync_chains",
+    metadata,
+    Column("sync", String(63), primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("cohort", String(32), primary_key=True),
+    # The run that works on it, its fencing token (each claim raises it) and the end of its claim.
+    Column("run", Text),
+    Column("token", BigInteger, nullable=False),
+    Column("claimed_until", UtcDateTime),
+    # The last thing that went another way than asked: failed or skipped, which run, when, and why.
+    Column("note", String(16)),
+    Column("note_run", Text),
+    Column("note_at", UtcDateTime),
+    Column("note_reason", Text),
+)
+
+# One row per turn of a chain: what was fixed, and how far it got.
+sync_turns = Table(
+    "sync_turns",
+    metadata,
+    Column("sync", String(63), primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("cohort", String(32), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    # regular, existing or resend (decisions K-18)
+    Column("kind", String(16), nullable=False),
+    # fixed, held, sending, delivered, superseded or declined
+    Column("state", String(16), nullable=False),
+    # Whether it ever was sending: then any of its bytes may have been read.
+    Column("sent", Boolean, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("cadence", String(16), nullable=False),
+    Column("as_of", UtcDateTime, nullable=False),
+    Column("computed_time", BigInteger, nullable=False),
+    # Where its files lie below the lake; those of a resend belong to the turn `source`.
+    Column("folder", Text, nullable=False),
+    Column("source", BigInteger),
+    # Where its bytes go, and the object key that commits them.
+    Column("target", Text, nullable=False),
+    Column("commit_key", Text),
+    Column("config_hash", String(64), nullable=False),
+    # The delivered turn from which it differs.
+    Column("baseline", BigInteger),
+    Column("counts", JSON, nullable=False),
+    Column("files", JSON, nullable=False),
+    Column("files_delivered", BigInteger, nullable=False),
+    Column("messages_delivered", BigInteger, nullable=False),
+    Column("fixed_at", UtcDateTime, nullable=False),
+    Column("held_until", UtcDateTime),
+    Column("sending_at", UtcDateTime),
+    # When it was delivered, superseded or declined.
+    Column("finished_at", UtcDateTime),
+    # Why it is held, superseded or declined; by whom it was decided.
+    Column("reason", Text),
+    Column("decided_by", Text),
+    # When the clean-up took its sent bytes and its row log, and its list of members.
+    Column("bytes_gone_at", UtcDateTime),
+    Column("members_gone_at", UtcDateTime),
+)
+Index("sync_turns_by_run", sync_turns.c.sync, sync_turns.c.run)
+Index("sync_turns_by_time", sync_turns.c.sync, sync_turns.c.as_of)
 
 # --- What configuration was in force ---
 
