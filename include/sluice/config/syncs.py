@@ -30,6 +30,16 @@ class Sync:
         return self.config.cadence
 
     @property
+    def enabled(self) -> bool:
+        """Whether it runs: neither it nor its destination is switched off."""
+        return self.config.enabled and self.destination.enabled
+
+    @property
+    def has_guard(self) -> bool:
+        """Whether it has limits, beyond which it waits for a person."""
+        return self.config.max_exit_share is not None or self.config.max_entering is not None
+
+    @property
     def properties(self) -> tuple[str, ...]:
         """The columns that are sent: the destination's property, then the sync's, doubles once.
 
