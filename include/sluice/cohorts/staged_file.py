@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sluice.errors import SluiceError
+
+
+class StagingError(SluiceError):
+    """A staged file is gone, or is not what was fixed."""
+
 
 @dataclass(frozen=True)
 class StagedFile:
