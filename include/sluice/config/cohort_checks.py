@@ -62,13 +62,11 @@ def check_cohorts(
     destinations: Sequence[CohortDestination],
     refused: AbstractSet[str],
     projects: KnownProjects,
-    *,
-    thorough: bool,
 ) -> CohortCheck:
     """Check cohorts, their syncs and their destinations against each other and against the projects.
 
-    `refused` are the ids of destinations whose files have problems of their own. Only a `thorough` check
-    asks the engine which columns a query has, and reads the head of a file of ids.
+    `refused` are the ids of destinations whose files have problems of their own. Which columns a query has
+    is looked up by `sluice.cohorts.columns`: that takes the engine.
     """
     of_destinations = [
         *doubled(destinations, "id", own="an id of its own"),
@@ -85,12 +83,6 @@ def check_cohorts(
         *doubled(cohorts, "id", own="an id of its own"),
         *(problem for cohort in cohorts for problem in _cohort_problems(folder, cohort, projects)),
     ]
-    if thorough:
-        of_cohorts += [
-            problem
-            for cohort in _without(cohorts, of_cohorts)
-            for problem in _column_problems(folder, cohort, _sources(cohort, projects))
-        ]
     good_cohorts = _without(cohorts, of_cohorts)
     good_files = {cohort.source_file for cohort in good_cohorts}
     refused = refused | {destination.id for destination in destinations}
@@ -174,10 +166,6 @@ def _ids_file_problems(folder: Path, cohort: CohortConfig) -> list[ConfigProblem
     return []
 
 
-def _column_problems(folder: Path, cohort: CohortConfig, sources: Sequence[Project]) -> list[ConfigProblem]:
-    return []
-
-
 def _sync_problems(
     place: _Place,
     destinations: Mapping[str, CohortDestination],
@@ -192,14 +180,6 @@ def _sync_problems(
             place.problem(("destination",), f"destination {sync.destination} {reason}", listed(destinations))
         ]
     problems = []
-    if sync.enabled and not destination.enabled:
-        problems.append(
-            place.problem(
-                ("destination",),
-                f"destination {destination.id} is disabled, so nothing could be sent",
-                f"`enabled: false` for this sync as well, or `enabled: true` in {destination.source_file}",
-            )
-        )
     if cohort.project not in destination.projects:
         takers = listed(id for id, other in destinations.items() if cohort.project in other.projects)
         problems.append(
@@ -314,7 +294,7 @@ def _shared_names(
     """Refuse syncs that could write the same file at one time (decisions K-1).
 
     Names differ by project, cohort, time and routing key only, and an hourly, a daily and a one-time sync
-    can have one time. Disabled ones count: what they have fixed can still be sent.
+    can have one time. Disabled ones count, since they can be backfilled.
     """
 
     def names(place: _Place) -> tuple[object, ...] | None:

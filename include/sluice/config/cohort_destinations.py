@@ -60,7 +60,7 @@ class _CohortDestination(ConfigModel):
     enabled: bool = setting(
         True,
         allowed="true or false",
-        meaning="Whether anything is sent there. The syncs of a disabled destination are disabled as well.",
+        meaning="Whether schedules send there: `false` disables all syncs to it.",
     )
     match_by: MatchBy = setting(
         "user_id",

@@ -102,7 +102,11 @@ class SyncConfig(ConfigModel):
             " `one_time` by hand (DAG `cohort_sync_once`)."
         ),
     )
-    enabled: bool = setting(True, allowed="true or false", meaning="Whether the sync runs.")
+    enabled: bool = setting(
+        True,
+        allowed="true or false",
+        meaning="Whether the schedule runs it. A disabled sync can still be backfilled, and run by hand.",
+    )
     user_properties: PropertyNames = setting(
         (),
         allowed="a list of names from the cohort's `properties`",
@@ -211,12 +215,12 @@ class CohortConfig(ConfigModel):
             )
         if self.connection is not None and self.sql is None:
             raise ValueError(
-                f"`connection` names the database of an `sql`; a {origins[0]} is looked up in the lake:"
+                f"`connection` names the database of an `sql`, and this cohort comes from `{origins[0]}`:"
                 " take `connection` out"
             )
         if self.kind != "behavioral" and self.sql is None:
             raise ValueError(
-                f"`kind: {self.kind}` says what an `sql` computes; a cohort by {origins[0]} is behavioral:"
-                " take `kind` out, or write the cohort as sql"
+                f"`kind: {self.kind}` says what an `sql` computes, and a cohort from `{origins[0]}` is"
+                " behavioral: take `kind` out, or write the cohort as sql"
             )
         return self

@@ -133,9 +133,8 @@ def default_directory() -> Path:
 def load_config(directory: Path | None = None, *, thorough: bool = False) -> Config:
     """Read a configuration folder (default_directory() by default).
 
-    Never raises for what is in the files: the result's `problems` says it. Converters, taxonomies and the
-    queries of cohorts are compiled or read only by a `thorough` check: parsing a DAG file should not pay for
-    that.
+    Never raises for what is in the files: the result's `problems` says it. Converters and taxonomies are
+    compiled or read only by a `thorough` check: parsing a DAG file should not pay for that.
     """
     folder = (directory or default_directory()).resolve()
     problems: list[ConfigProblem] = []
@@ -155,7 +154,7 @@ def load_config(directory: Path | None = None, *, thorough: bool = False) -> Con
     destinations = list(
         _read_folder(folder, "cohort_destinations", destination_model, problems, refused_destinations)
     )
-    sent = check_cohorts(folder, cohorts, destinations, refused_destinations, found.known, thorough=thorough)
+    sent = check_cohorts(folder, cohorts, destinations, refused_destinations, found.known)
     problems += sent.problems
     if thorough:
         problems += _converter_problems(folder, imports)

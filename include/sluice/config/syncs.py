@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from sluice.config.cohort_destinations import KinesisCohortDestination, S3CohortDestination
 from sluice.config.cohorts import Cadence, CohortConfig, SyncConfig, property_columns
@@ -40,6 +41,11 @@ class Sync:
         return self.config.max_exit_share is not None or self.config.max_entering is not None
 
     @property
+    def enabled(self) -> bool:
+        """Whether the schedule runs it: a backfill or a run by hand may, even so."""
+        return self.config.enabled and self.destination.enabled
+
+    @property
     def properties(self) -> tuple[str, ...]:
         """The columns that are sent: the destination's property, then the sync's, doubles once.
 
@@ -48,6 +54,12 @@ class Sync:
         first = () if self.destination.user_property is None else (self.destination.user_property,)
         names = tuple(dict.fromkeys((*first, *self.config.user_properties)))
         return property_columns(names, self.sources)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all settings of the sync, its cohort and its destination: what the ledger records."""
+        cohort = self.cohort.as_json()
+        del cohort["syncs"]
+        return {"sync": self.config.as_json(), "cohort": cohort, "destination": self.destination.as_json()}
 
     @property
     def hash(self) -> str:

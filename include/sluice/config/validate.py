@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import Tag, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from sluice.config.document import Document
@@ -52,21 +54,20 @@ def _problem(
     location = tuple(
         part for part in detail["loc"] if isinstance(part, int) or not part.startswith("function-")
     )
+    kind = detail["type"]
     path = at
-    for part in location:
-        if (*path, part) not in document.lines and path != at:
-            break
-        path = (*path, part)
+    for number, part in enumerate(location):
+        last = number == len(location) - 1
+        if (*path, part) in document.lines or path == at or (last and kind == "missing"):
+            path = (*path, part)
     key = ".".join(map(str, path))
     line = document.line(path)
-    kind = detail["type"]
-    while len(location) > 1 and (inner := _inner(model, location[0])):
-        model, location = inner, location[1:]
+    model, location = _innermost(model, location)
     if kind == "extra_forbidden":
-        return unknown_key(str(location[-1]), list(model.model_fields), document.file, key, line)
+        return unknown_key(str(location[-1]), _keys(model), document.file, key, line)
     allowed = _allowed(model, location)
     if kind == "missing":
-        return ConfigProblem(document.file, key, "missing", allowed=allowed, line=document.line(at))
+        return ConfigProblem(document.file, key, "missing", allowed=allowed, line=document.line(path[:-1]))
     message = _MESSAGES.get(kind, "wrong value")
     if kind == "value_error":
         error = detail["ctx"]["error"]
@@ -83,6 +84,8 @@ _MESSAGES: Mapping[str, str] = {
     "float_type": "not a number",
     "bool_type": "neither true nor false",
     "tuple_type": "not a list",
+    "model_type": "not made of keys and values",
+    "datetime_type": "not a time",
 }
 
 
@@ -93,16 +96,68 @@ def unknown_key(name: str, known: list[str], file: str, key: str, line: int | No
     return ConfigProblem(file, key, hint, allowed=", ".join(known), line=line)
 
 
-def _inner(model: type[ConfigModel], key: str | int) -> type[ConfigModel] | None:
-    """Return the model of a key that is made of keys itself, or None."""
-    info = model.model_fields.get(str(key))
-    inner = info.annotation if info else None
-    return inner if isinstance(inner, type) and issubclass(inner, ConfigModel) else None
+def _innermost(
+    model: type[ConfigModel], location: tuple[str | int, ...]
+) -> tuple[type[ConfigModel], tuple[str | int, ...]]:
+    """Return the innermost model that the last part of a location belongs to, and the rest of it there."""
+    rest = location
+    branches: list[_Branch] = [(None, model)]
+    for number, part in enumerate(location[:-1], start=1):
+        branches = list(_step(branches, part))
+        models = [kind for _, kind in branches if _is_model(kind)]
+        if len(models) == 1:
+            model, rest = models[0], location[number:]
+    return model, rest
+
+
+# One of the types that a value may have, with the tag by which pydantic names it in a union.
+_Branch = tuple[str | None, Any]
+
+
+def _step(branches: list[_Branch], part: str | int) -> Iterator[_Branch]:
+    tagged = [branch for branch in branches if branch[0] == part]
+    if tagged:
+        yield from ((None, kind) for _, kind in tagged)
+        return
+    for _, kind in branches:
+        if isinstance(part, str) and _is_model(kind):
+            info = next(
+                (field for name, field in kind.model_fields.items() if _key(name, field) == part), None
+            )
+            if info is not None:
+                yield from _branches(info.annotation)
+        elif isinstance(part, int) and get_args(kind):
+            # Lists are the only generic types of a configuration.
+            yield from _branches(get_args(kind)[0])
+
+
+def _branches(annotation: Any, tag: str | None = None) -> Iterator[_Branch]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        kind, *notes = get_args(annotation)
+        tag = next((note.tag for note in notes if isinstance(note, Tag)), tag)
+        yield from _branches(kind, tag)
+    elif origin in (Union, UnionType):
+        for kind in get_args(annotation):
+            yield from _branches(kind, tag)
+    else:
+        yield tag, annotation
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, ConfigModel)
+
+
+def _key(name: str, info: FieldInfo) -> str:
+    return info.alias or name
+
+
+def _keys(model: type[ConfigModel]) -> list[str]:
+    return [_key(name, info) for name, info in model.model_fields.items()]
 
 
 def _allowed(model: type[ConfigModel], location: tuple[str | int, ...]) -> str | None:
-    if not location:
-        return None
-    info = model.model_fields.get(str(location[0]))
+    fields = {_key(name, info): info for name, info in model.model_fields.items()}
+    info = fields.get(str(location[0])) if location else None
     extra = info.json_schema_extra if info else None
     return str(extra["allowed"]) if isinstance(extra, dict) else None
