@@ -31,11 +31,6 @@ class Sync:
         return self.config.cadence
 
     @property
-    def enabled(self) -> bool:
-        """Whether it runs: neither it nor its destination is switched off."""
-        return self.config.enabled and self.destination.enabled
-
-    @property
     def has_guard(self) -> bool:
         """Whether it has limits, beyond which it waits for a person."""
         return self.config.max_exit_share is not None or self.config.max_entering is not None
