@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 
 from sluice.access.queues import SqsQueue
 from sluice.access.storage import S3Store
+from sluice.access.streams import KinesisStream
 from sluice.config import Config, load_config
 from sluice.errors import SluiceError
 from sluice.lake import Lake
@@ -88,6 +89,11 @@ class EnvironmentAccess:
         """Return a queue with what a connection opens it; see `store`."""
         reach = S3Store.of(**_reach(self.environ, connection_id, "sqs", region))
         return SqsQueue(url, region, reach.session, reach.endpoint_url)
+
+    def stream(self, connection_id: str, name: str, region: str | None = None) -> KinesisStream:
+        """Return a Kinesis stream with what a connection opens it; see `store`."""
+        reach = S3Store.of(**_reach(self.environ, connection_id, "kinesis", region))
+        return KinesisStream(name, reach.region, reach.session, reach.endpoint_url)
 
 
 def ledger_url(environ: Mapping[str, str]) -> str | URL:

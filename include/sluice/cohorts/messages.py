@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sluice.config.syncs import Sync
 
 MESSAGES = "messages.jsonl"
+# Who lost their properties: one column `value`. There only if anybody did.
+OVERSIZED = "oversized.parquet"
 
 # Fixed for ever: a message's id must be the same in every try of every version (decisions K-6).
 _NAMESPACE = UUID("8d1f5c0e-4b7a-5e36-9c52-6a0de3b1f874")
@@ -61,7 +63,8 @@ class Messages:
     """The file of a turn's messages, whose `rows` are messages, and how many users they name.
 
     `without_properties` are users whose properties were left out, as they alone are larger than a message
-    may be (decisions K-7); `skipped` are nulls among the values (decisions K-11).
+    may be (decisions K-7); they stand in oversized.parquet beside the file. `skipped` are nulls among the
+    values (decisions K-11).
     """
 
     file: StagedFile
@@ -85,8 +88,10 @@ def write_messages(
     with _MessageFile(path, sync, destination, turn.computed_time) as out:
         exiting = out.write(lists.exit_values_path, users, entering=False)
         entering = out.write(lists.enter_values_path, users, entering=True)
+    if out.oversized:
+        pq.write_table(pa.table({"value": pa.array(out.oversized, pa.string())}), folder / OVERSIZED)
     file = StagedFile(MESSAGES, "", out.messages, out.bytes, out.digest.hexdigest())
-    return Messages(file, entering, exiting, out.without_properties, users.skipped)
+    return Messages(file, entering, exiting, len(out.oversized), users.skipped)
 
 
 def message_ids(sync: Sync, destination: KinesisCohortDestination, computed_time: int) -> str:
@@ -114,7 +119,7 @@ class _MessageFile:
         self.digest = hashlib.sha256()
         self.messages = 0
         self.bytes = 0
-        self.without_properties = 0
+        self.oversized: list[str] = []
 
     def __enter__(self) -> _MessageFile:
         return self
@@ -178,7 +183,7 @@ class _MessageFile:
                 f" {self._sync.cohort.id}, or raise `max_message_bytes` of the destination"
                 f" {self._sync.destination.id}."
             )
-        self.without_properties += 1
+        self.oversized.append(user.column("value")[0].as_py())
         return chunk
 
     def _head(self, number: int, entering: bool) -> bytes:

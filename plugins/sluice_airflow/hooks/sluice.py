@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sluice.access.queues import SqsQueue
     from sluice.access.storage import S3Store
+    from sluice.access.streams import KinesisStream
     from sluice.config import Config
     from sluice.lake import Lake
     from sluice.ledger import Ledger
@@ -101,6 +102,18 @@ class SluiceHook(BaseHook):
             region=region,
             session=hook.get_session(region_name=region),
             endpoint_url=hook.conn_config.get_service_endpoint_url("sqs"),
+        )
+
+    def stream(self, connection_id: str, name: str, region: str | None = None) -> KinesisStream:
+        """Return a Kinesis stream with the endpoint, the role and the credentials of an `aws` connection."""
+        from sluice.access.streams import KinesisStream
+
+        hook = _aws_hook(connection_id, "kinesis", region)
+        return KinesisStream(
+            name=name,
+            region=region or hook.region_name or "us-east-1",
+            session=hook.get_session(region_name=region),
+            endpoint_url=hook.conn_config.get_service_endpoint_url("kinesis"),
         )
 
 
