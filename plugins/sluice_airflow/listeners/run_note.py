@@ -1,13 +1,13 @@
 """Writes what a run did into the run's note, where the UI shows it beside the run.
 
 A task cannot do that: the Task SDK has no call for it. So the task leaves the text as an XCom, also if it
-fails then, and the scheduler writes it when it ends the run.
+fails then, and the scheduler writes it when it ends the run, one line for each task that left one.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
@@ -44,16 +44,21 @@ def _write_note(dag_run: DagRun) -> None:
             # The API server marks runs by hand with copies that no session knows.
             return
         # In the scheduler's own transaction, which it commits itself and forbids us to, savepoints included.
-        query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=NOTE_KEY, limit=1)
-        left = session.scalars(query).first()
+        query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=NOTE_KEY)
+        left: list[Any] = sorted(session.scalars(query), key=_place)
         written = dag_run.dag_run_note
         # What a person wrote stays.
-        if left is not None and (written is None or written.user_id is None):
-            dag_run.note = _storable(str(XComModel.deserialize_value(left)))
+        if left and (written is None or written.user_id is None):
+            dag_run.note = _storable([str(XComModel.deserialize_value(xcom)) for xcom in left])
     except Exception:
         log.exception("The note of the run %s of %s is not written", dag_run.run_id, dag_run.dag_id)
 
 
-def _storable(text: str) -> str:
-    """Cut a text to what the column takes: one that it refused would fail the scheduler's transaction."""
-    return "".join(char if char.isprintable() else " " for char in text[:MAX_CHARS])
+def _place(xcom: Any) -> tuple[str, int]:
+    return xcom.task_id, xcom.map_index
+
+
+def _storable(texts: list[str]) -> str:
+    """Put texts together, cut to what the column takes: one that it refused would stop the scheduler."""
+    lines = ["".join(char if char.isprintable() else " " for char in text) for text in texts]
+    return "\n".join(lines)[:MAX_CHARS]

@@ -1,0 +1,168 @@
+"""Sends cohorts to buckets and streams: who entered, who left, and to S3 who is in.
+
+Four DAGs: `cohort_sync_hourly`, `cohort_sync_daily`, `cohort_sync_real_time` (every minute) and
+`cohort_sync_once` (by hand). Each enabled sync of the cadence in `include/config/cohorts/` is a group of
+tasks under its id: `fix_sync` finds the members as of the end of the run's interval and stages everything
+that will be sent; `approve_sync`, where the sync has limits, waits for a person if it is beyond them;
+`deliver_sync` sends what is staged, in every try the same bytes. No group waits for another.
+
+**When.** At the end of each hour, day (UTC) or minute, with the members as of that time. A run by hand syncs
+as of the moment it was triggered; its param `syncs` limits it to some. `cohort_sync_once` runs one sync of
+any cadence, now.
+
+**Skipped alone.** A sync that is still sending, or waiting for a person, when its next turn comes is skipped
+in that run: the task says so, and so does the run's note. The turn after that has everything.
+
+**Approval.** Browse > Required Actions shows the numbers and a sample. Approve sends; reject skips the sync,
+and the run stays green; without an answer within `approval_hours` the task fails. Nothing was sent then, and
+the next turn starts from the same baseline.
+
+**Backfill**, before the first live sync: `airflow backfill create --dag-id cohort_sync_hourly --from-date
+2013-01-02T00:00:00Z --to-date 2013-01-02T23:00:00Z --max-active-runs 1`: the dates are interval starts, `to`
+is inclusive, oldest first, one run at a time; `--dag-run-conf '{"syncs": ["..."]}'` for some syncs only. A
+turn that is not after the sync's last one moves no baseline: a delivered one is sent again byte by byte, any
+other writes the `existing` file only, and Kinesis refuses it.
+
+**When it fails.** `fix_sync`: nothing has left; mend what the message names and clear it, or leave it to the
+next turn. `deliver_sync`: clear it and it goes on where it was, or leave it: the next turn makes good
+whatever arrived. An access error names the missing permission. `sluice cohort status` shows all syncs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from airflow.sdk import DAG, AssetAlias, CronDataIntervalTimetable, Param, TaskGroup
+
+from sluice.config import load_config
+from sluice.config.syncs import Sync
+from sluice_airflow.assets import sync_asset
+from sluice_airflow.operators.approve_sync import ApproveSyncOperator
+from sluice_airflow.operators.deliver_sync import DeliverSyncOperator
+from sluice_airflow.operators.fix_sync import FixSyncOperator
+from sluice_airflow.sync_retries import NEXT_MINUTE_RETRIES, SYNC_RETRIES
+
+SCHEDULES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "real_time": "* * * * *"}
+TITLES = {"hourly": "hourly", "daily": "daily", "real_time": "in real time"}
+
+
+def cadence_dag(cadence: str, syncs: Sequence[Sync]) -> DAG:
+    """Build the DAG of the syncs of one cadence."""
+    ids = [sync.id for sync in syncs]
+    with DAG(
+        dag_id=f"cohort_sync_{cadence}",
+        dag_display_name=f"Cohort sync {TITLES[cadence]}",
+        description=f"Syncs cohorts {TITLES[cadence]}: {', '.join(ids)}",
+        doc_md=__doc__,
+        # The only timetable whose backfill dates are the intervals of the data.
+        schedule=CronDataIntervalTimetable(SCHEDULES[cadence], timezone="UTC"),
+        # Before any event: what is behind is a matter of a backfill, not of this.
+        start_date=datetime(2000, 1, 1, tzinfo=UTC),
+        catchup=False,
+        # A sync keeps at most two runs open: one that sends, or waits for a person for up to approval_hours,
+        # while later turns skip it; and one whose next try is still to come. So there is always one more run
+        # for the others' turns.
+        max_active_runs=2 * len(syncs) + 1,
+        # Each group has one task at work: a slow one takes no other's place.
+        max_active_tasks=len(syncs),
+        tags=["sluice", "cohort", *sorted({f"project:{sync.cohort.project}" for sync in syncs})],
+        # A list of the form stays a list.
+        render_template_as_native_obj=True,
+        params={
+            "syncs": Param(
+                None,
+                type=["null", "array"],
+                items={"type": "string", "enum": ids},
+                title="Syncs",
+                description="Only these; all of the cadence if empty.",
+            )
+        },
+        # In the minute of a turn there is no time for a second try: the next turn is one.
+        default_args=NEXT_MINUTE_RETRIES if cadence == "real_time" else SYNC_RETRIES,
+    ) as dag:
+        for sync in syncs:
+            with TaskGroup(group_id=sync.id, tooltip=sync.cohort.name):
+                fix_sync = FixSyncOperator(
+                    task_id="fix_sync",
+                    sync=sync.id,
+                    only="{{ params.syncs }}",
+                    owner=sync.cohort.owner,
+                )
+                deliver_sync = DeliverSyncOperator(
+                    task_id="deliver_sync",
+                    sync=sync.id,
+                    turn=fix_sync.output,
+                    owner=sync.cohort.owner,
+                    # Other DAGs may be scheduled on a cohort that was sent.
+                    outlets=[sync_asset(sync.id)],
+                )
+                if sync.has_guard:
+                    approve_sync = ApproveSyncOperator(
+                        task_id="approve_sync",
+                        sync=sync.id,
+                        turn=fix_sync.output,
+                        owner=sync.cohort.owner,
+                    )
+                    fix_sync >> approve_sync >> deliver_sync
+                else:
+                    fix_sync >> deliver_sync
+    return dag
+
+
+def once_dag(syncs: Sequence[Sync]) -> DAG:
+    """Build the DAG that runs one sync, of whatever cadence, when a person asks for it."""
+    # What is synced by this DAG alone comes first.
+    choices = sorted(syncs, key=lambda sync: (sync.cadence != "one_time", sync.id))
+    with DAG(
+        dag_id="cohort_sync_once",
+        dag_display_name="Cohort sync once",
+        description="Runs one sync now.",
+        doc_md=__doc__,
+        schedule=None,
+        start_date=datetime(2000, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=2 * len(syncs) + 1,
+        tags=["sluice", "cohort"],
+        params={
+            "sync": Param(
+                type="string",
+                enum=[sync.id for sync in choices],
+                values_display={sync.id: _label(sync) for sync in choices},
+                title="Sync",
+                description="Which sync to run now; those of a cadence keep their turns as well.",
+            )
+        },
+        default_args=SYNC_RETRIES,
+    ) as dag:
+        fix_sync = FixSyncOperator(task_id="fix_sync", sync=SYNC, owner=OWNER)
+        approve_sync = ApproveSyncOperator(
+            task_id="approve_sync", sync=SYNC, turn=fix_sync.output, owner=OWNER
+        )
+        deliver_sync = DeliverSyncOperator(
+            task_id="deliver_sync",
+            sync=SYNC,
+            turn=fix_sync.output,
+            owner=OWNER,
+            # Which sync's asset it is, is known when it runs.
+            outlets=[AssetAlias("cohort_sync_once")],
+        )
+        fix_sync >> approve_sync >> deliver_sync
+    return dag
+
+
+def _label(sync: Sync) -> str:
+    return f"{sync.id}: {sync.cohort.name} to {sync.destination.name}, {sync.cadence.replace('_', ' ')}"
+
+
+config = load_config()
+SYNC = "{{ params.sync }}"
+OWNER = config.administrator
+enabled = [sync for sync in config.syncs if sync.enabled]
+
+for cadence in SCHEDULES:
+    due = [sync for sync in enabled if sync.cadence == cadence]
+    if due:
+        globals()[f"cohort_sync_{cadence}"] = cadence_dag(cadence, due)
+if enabled:
+    cohort_sync_once = once_dag(enabled)

@@ -1,0 +1,83 @@
+"""The last step of a cohort sync."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import AssetAlias, BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from sluice_airflow.assets import sync_asset
+from sluice_airflow.hooks.sluice import SluiceHook
+from sluice_airflow.sync_run import leave_note, run_name
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from sluice.config.syncs import Sync
+    from sluice.ledger.syncs import Turn
+
+
+class DeliverSyncOperator(BaseOperator):
+    """Sends what was staged to the sync's bucket or stream; every try sends the same bytes.
+
+    A second try goes on where the first ended. Skipped where a later run has taken the turn's place. Returns
+    the counts; events of its outlets carry them.
+
+    :param sync: id of the sync in include/config/cohorts (templated)
+    :param turn: what FixSyncOperator returned (templated)
+    """
+
+    template_fields: Sequence[str] = ("sync", "turn")
+
+    def __init__(self, *, sync: str, turn: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sync = sync
+        self.turn = turn
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from sluice.cohorts.turns import deliver
+
+        hook = SluiceHook()
+        sync = hook.config.sync(self.sync)
+        delivery = deliver(
+            sync,
+            hook.lake,
+            hook.ledger,
+            number=self.turn["turn"],
+            run=run_name(context),
+            **_receiver(hook, sync),
+        )
+        if delivery.skipped:
+            reason = delivery.reason or "Another run has this sync."
+            leave_note(context, self.sync, f"skipped. {reason}")
+            raise AirflowSkipException(reason)
+        counts = _counts(delivery.turn)
+        leave_note(context, self.sync, _sentence(counts))
+        for outlet in self.outlets:
+            events = context["outlet_events"][outlet]
+            if isinstance(outlet, AssetAlias):
+                events.add(sync_asset(self.sync), extra=counts)
+            else:
+                events.extra = counts
+        return counts
+
+
+def _receiver(hook: SluiceHook, sync: Sync) -> dict[str, Any]:
+    """Return what reaches the destination, as `deliver` takes it."""
+    to = sync.destination
+    if to.kind == "s3":
+        return {"client": hook.store(to.connection, to.region).client()}
+    return {"stream": hook.stream(to.connection, to.stream, to.region)}
+
+
+def _counts(turn: Turn) -> dict[str, Any]:
+    return {"turn": turn.number, "kind": turn.kind, "as_of": turn.as_of.isoformat(), **turn.counts}
+
+
+def _sentence(counts: Mapping[str, Any]) -> str:
+    return (
+        f"{counts['existing']:,} members, {counts['entering']:,} entered and {counts['exiting']:,} left"
+        f" ({counts['kind']})."
+    )

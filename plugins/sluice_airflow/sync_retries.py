@@ -1,0 +1,45 @@
+"""How the tasks of a cohort sync are tried again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+# The first rule that fits decides; a class also stands for those that are made from it.
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception="sluice.access.bucket_errors.BucketAccessError",
+            action=RetryAction.RETRY,
+            reason="A new bucket policy takes minutes to be in force everywhere.",
+        ),
+        RetryRule(
+            exception="sluice.access.streams.StreamAccessError",
+            action=RetryAction.RETRY,
+            reason="A new policy takes minutes to be in force everywhere.",
+        ),
+        RetryRule(
+            exception="sluice.errors.TransientError",
+            action=RetryAction.RETRY,
+            reason="The store, the stream or the ledger was busy.",
+        ),
+        RetryRule(
+            exception="sluice.errors.SluiceError",
+            action=RetryAction.FAIL,
+            reason="A person has to change something first; the message says what.",
+        ),
+    ]
+)
+
+# Three tries more, after 2, 4 and 8 minutes: a policy is in force, and a throttled stream is free, by then.
+SYNC_RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(minutes=2),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=30),
+    "retry_policy": RETRY_POLICY,
+}
+# None: the next minute's turn goes on with what this one left, and must not meet a second try of it.
+NEXT_MINUTE_RETRIES: dict[str, Any] = {"retries": 0}
