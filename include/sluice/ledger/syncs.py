@@ -431,6 +431,18 @@ def turn_of(ledger: Ledger, chain: Chain, number: int) -> Turn:
     return found
 
 
+def delivered_as_of(ledger: Ledger, chain: Chain, as_of: datetime) -> Turn | None:
+    """Return the newest delivered turn of a chain of exactly that time, resends not counted, or None."""
+    with ledger.begin() as connection:
+        return _newest(
+            connection,
+            _of(chain),
+            _turns.as_of == as_of,
+            _turns.state == "delivered",
+            _turns.kind != "resend",
+        )
+
+
 def turns(
     ledger: Ledger,
     *,
@@ -438,9 +450,13 @@ def turns(
     cohort: str | None = None,
     chain: Chain | None = None,
     states: Sequence[State] | None = None,
+    with_lists: bool = False,
     limit: int | None = None,
 ) -> list[Turn]:
-    """Return turns, newest first: of a sync, of a cohort, of a chain, in some states."""
+    """Return turns, newest first: of a sync, of a cohort, of a chain, in some states.
+
+    `with_lists` leaves out those whose lists the clean-up took, and resends, which have none of their own.
+    """
     conditions: list[ColumnElement[bool]] = []
     if sync is not None:
         conditions.append(_turns.sync == sync)
@@ -450,6 +466,8 @@ def turns(
         conditions.append(_of(chain))
     if states is not None:
         conditions.append(_turns.state.in_(states))
+    if with_lists:
+        conditions += [_turns.members_gone_at.is_(None), _turns.kind != "resend"]
     order = (_turns.fixed_at.desc(), _turns.number.desc())
     with ledger.begin() as connection:
         rows = connection.execute(select(*_COLUMNS).where(*conditions).order_by(*order).limit(limit))
