@@ -299,7 +299,7 @@ def _snapshot(path: Path, match_by: str, properties: tuple[str, ...], readers: E
 
 def _taken(baseline: pa.RecordBatch | None, places: Positions) -> Any:
     """Return the baseline's `since` at each place; anything where there is none."""
-    if baseline is None or not len(baseline):
+    if baseline is None or baseline.num_rows == 0:
         return pa.nulls(len(places), SINCE_FIELD.type)
     return baseline.column(SINCE).take(pa.array(np.maximum(places, 0)))
 

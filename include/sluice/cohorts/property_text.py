@@ -47,7 +47,7 @@ def property_text(name: str, column: pa.Array) -> pa.StringArray:
 
 
 def _valid(text: pa.StringArray) -> pa.StringArray:
-    """Return the text with a replacement character in place of what is not UTF-8, such as half a surrogate."""
+    """Return the text with replacement characters for what is not UTF-8, such as half a surrogate pair."""
     raw = text.cast(pa.binary())
     try:
         return raw.cast(pa.string())
