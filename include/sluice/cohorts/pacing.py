@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 
 # Of a PutRecords request (decisions K-8): newer limits are higher, and nothing relies on them.
@@ -18,17 +19,18 @@ _LONGEST_WAIT = 5.0
 
 
 class Pace:
-    """Spaces requests so that the shards take what they bring: 1,000 records and 1 MB a second each.
+    """Spaces requests so that no second brings more than the shards take: 1,000 records and 1 MB each.
 
     It reckons with an even spread. Where keys fall together on one shard, the stream refuses some records,
     and they go again. `clock` counts seconds.
     """
 
     def __init__(self, shards: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._shards = shards
+        self._records = shards * SHARD_RECORDS
+        self._bytes = shards * SHARD_BYTES
         self._clock = clock
-        # When the shards have worked off all that was sent.
-        self._free_at = clock()
+        # What the last second brought: until when it counts, records, bytes.
+        self._sent: deque[tuple[float, int, int]] = deque()
 
     @property
     def max_bytes(self) -> int:
@@ -36,14 +38,22 @@ class Pace:
 
         A single record may be larger: it then goes alone.
         """
-        return min(MAX_REQUEST_BYTES, self._shards * SHARD_BYTES)
+        return min(MAX_REQUEST_BYTES, self._bytes)
 
     def book(self, records: int, size: int) -> float:
         """Take a request's share of the shards; return how many seconds to wait before it is sent."""
-        now = self._clock()
-        start = max(now, self._free_at)
-        seconds = max(records / SHARD_RECORDS, size / SHARD_BYTES) / self._shards
-        self._free_at = start + seconds
+        now = start = self._clock()
+        room_records, room_bytes = self._records, self._bytes
+        for _, some, more in self._sent:
+            room_records -= some
+            room_bytes -= more
+        while self._sent and (self._sent[0][0] <= start or records > room_records or size > room_bytes):
+            until, some, more = self._sent.popleft()
+            start = max(start, until)
+            room_records += some
+            room_bytes += more
+        # More than a second's worth counts for as long as the shards need for it.
+        self._sent.append((start + max(1.0, size / self._bytes), records, size))
         return start - now
 
 
