@@ -1,8 +1,8 @@
 """Sends cohorts to buckets and streams: who entered, who left, and to S3 who is in.
 
 Four DAGs: `cohort_sync_hourly`, `cohort_sync_daily`, `cohort_sync_real_time` (every minute) and
-`cohort_sync_once` (by hand). Each enabled sync of the cadence in `include/config/cohorts/` is a group of
-tasks under its id: `fix_sync` finds the members as of the end of the run's interval and stages everything
+`cohort_sync_once` (by hand). Each sync of the cadence in `include/config/cohorts/` is a group of tasks
+under its id: `fix_sync` finds the members as of the end of the run's interval and stages everything
 that will be sent; `approve_sync`, where the sync has limits, waits for a person if it is beyond them;
 `deliver_sync` sends what is staged, in every try the same bytes. No group waits for another.
 
@@ -26,6 +26,9 @@ other writes the `existing` file only, and Kinesis refuses it.
 **When it fails.** `fix_sync`: nothing has left; mend what the message names and clear it, or leave it to the
 next turn. `deliver_sync`: clear it and it goes on where it was, or leave it: the next turn makes good
 whatever arrived. An access error names the missing permission. `sluice cohort status` shows all syncs.
+
+**Switched off** (`enabled: false`): scheduled runs skip the sync, backfills and runs by hand work on. So a
+backfill comes before the first live sync: switched off, DAG unpaused, backfill, switched on.
 """
 
 from __future__ import annotations
@@ -50,13 +53,15 @@ TITLES = {"hourly": "hourly", "daily": "daily", "real_time": "in real time"}
 def cadence_dag(cadence: str, syncs: Sequence[Sync]) -> DAG:
     """Build the DAG of the syncs of one cadence."""
     ids = [sync.id for sync in syncs]
+    schedule = CronDataIntervalTimetable(SCHEDULES[cadence], timezone="UTC")
     with DAG(
         dag_id=f"cohort_sync_{cadence}",
         dag_display_name=f"Cohort sync {TITLES[cadence]}",
         description=f"Syncs cohorts {TITLES[cadence]}: {', '.join(ids)}",
         doc_md=__doc__,
-        # The only timetable whose backfill dates are the intervals of the data.
-        schedule=CronDataIntervalTimetable(SCHEDULES[cadence], timezone="UTC"),
+        # The only timetable whose backfill dates are the intervals of the data. It stays when all syncs are
+        # switched off, as Airflow backfills periodic DAGs only; nobody backfills minutes.
+        schedule=schedule if cadence != "real_time" or any(sync.enabled for sync in syncs) else None,
         # Before any event: what is behind is a matter of a backfill, not of this.
         start_date=datetime(2000, 1, 1, tzinfo=UTC),
         catchup=False,
@@ -158,11 +163,10 @@ def _label(sync: Sync) -> str:
 config = load_config()
 SYNC = "{{ params.sync }}"
 OWNER = config.administrator
-enabled = [sync for sync in config.syncs if sync.enabled]
 
 for cadence in SCHEDULES:
-    due = [sync for sync in enabled if sync.cadence == cadence]
-    if due:
-        globals()[f"cohort_sync_{cadence}"] = cadence_dag(cadence, due)
-if enabled:
-    cohort_sync_once = once_dag(enabled)
+    syncs = [sync for sync in config.syncs if sync.cadence == cadence]
+    if syncs:
+        globals()[f"cohort_sync_{cadence}"] = cadence_dag(cadence, syncs)
+if config.syncs:
+    cohort_sync_once = once_dag(config.syncs)

@@ -1,13 +1,18 @@
-"""What the tasks of a cohort sync share: as of when a run syncs, and what it notes."""
+"""What the tasks of a cohort sync share: as of when a run syncs, how long, and what it tells."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sluice_airflow.listeners.run_note import NOTE_KEY
 
+if TYPE_CHECKING:
+    from sluice.ledger.syncs import Turn
+
+# In seconds: the next turn's minute begins a little before its tasks do.
+_MINUTE, _MARGIN, _AT_LEAST = 60.0, 3.0, 10.0
 # Runs of the clock, and backfills of it, have an interval that means something.
 _BY_THE_CLOCK = ("scheduled", "backfill")
 
@@ -29,6 +34,27 @@ def run_type(context: Mapping[str, Any]) -> str:
     """Return how the run came about: scheduled, backfill, manual and so on."""
     kind = context["dag_run"].run_type
     return str(getattr(kind, "value", kind))
+
+
+def seconds_left(context: Mapping[str, Any]) -> float:
+    """Return how long a run of every minute may go on sending until the next one comes; never too little.
+
+    A run that begins late, or belongs to a backfill, has its minute from its own start on.
+    """
+    begun = max(as_of(context), context["dag_run"].start_date)
+    gone = (datetime.now(UTC) - begun).total_seconds()
+    return max(_MINUTE - _MARGIN - float(gone), _AT_LEAST)
+
+
+def summary(turn: Turn) -> dict[str, Any]:
+    """Return a turn as an XCom holds it: its number, its times, its counts, and nobody's id."""
+    return {
+        "turn": turn.number,
+        "kind": turn.kind,
+        "as_of": turn.as_of.isoformat(),
+        "baseline": turn.baseline,
+        **turn.counts,
+    }
 
 
 def run_name(context: Mapping[str, Any]) -> str:

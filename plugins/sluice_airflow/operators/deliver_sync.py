@@ -10,13 +10,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from sluice_airflow.assets import sync_asset
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import leave_note, run_name
+from sluice_airflow.sync_run import leave_note, run_name, seconds_left, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.config.syncs import Sync
-    from sluice.ledger.syncs import Turn
 
 
 class DeliverSyncOperator(BaseOperator):
@@ -47,13 +46,14 @@ class DeliverSyncOperator(BaseOperator):
             hook.ledger,
             number=self.turn["turn"],
             run=run_name(context),
+            budget_seconds=self._budget(context, sync),
             **_receiver(hook, sync),
         )
         if delivery.skipped:
             reason = delivery.reason or "Another run has this sync."
             leave_note(context, self.sync, f"skipped. {reason}")
             raise AirflowSkipException(reason)
-        counts = _counts(delivery.turn)
+        counts = summary(delivery.turn)
         leave_note(context, self.sync, _sentence(counts))
         for outlet in self.outlets:
             events = context["outlet_events"][outlet]
@@ -63,6 +63,13 @@ class DeliverSyncOperator(BaseOperator):
                 events.extra = counts
         return counts
 
+    def _budget(self, context: Context, sync: Sync) -> float | None:
+        """Return how long may be sent: to the end of a real-time turn's minute; None is the library's choice.
+
+        A first population may take longer than its minute: later turns skip it (amplitude-spec 2.3).
+        """
+        return seconds_left(context) if sync.cadence == "real_time" and self.turn["baseline"] else None
+
 
 def _receiver(hook: SluiceHook, sync: Sync) -> dict[str, Any]:
     """Return what reaches the destination, as `deliver` takes it."""
@@ -70,10 +77,6 @@ def _receiver(hook: SluiceHook, sync: Sync) -> dict[str, Any]:
     if to.kind == "s3":
         return {"client": hook.store(to.connection, to.region).client()}
     return {"stream": hook.stream(to.connection, to.stream, to.region)}
-
-
-def _counts(turn: Turn) -> dict[str, Any]:
-    return {"turn": turn.number, "kind": turn.kind, "as_of": turn.as_of.isoformat(), **turn.counts}
 
 
 def _sentence(counts: Mapping[str, Any]) -> str:

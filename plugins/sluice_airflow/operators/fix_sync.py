@@ -10,12 +10,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import as_of, leave_note, run_name
+from sluice_airflow.sync_run import as_of, leave_note, run_name, run_type, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from sluice.config.syncs import Sync
 
 
 class FixSyncOperator(BaseOperator):
@@ -44,7 +42,11 @@ class FixSyncOperator(BaseOperator):
             raise AirflowSkipException(f"This run is for {', '.join(self.only)} only.")
         hook = SluiceHook()
         sync = hook.config.sync(self.sync)
-        _require_enabled(sync)
+        if run_type(context) == "scheduled" and not sync.enabled:
+            raise AirflowSkipException(
+                f"The sync {sync.id} or its destination {sync.destination.id} is switched off"
+                " (`enabled: false`); backfills and runs by hand work on."
+            )
         connection = sync.cohort.connection
         with nullcontext() if connection is None else sql_cursor(connection) as cursor:
             fixed = fix(
@@ -60,16 +62,5 @@ class FixSyncOperator(BaseOperator):
             reason = fixed.reason or "Another run has this sync."
             leave_note(context, self.sync, f"skipped. {reason}")
             raise AirflowSkipException(reason)
-        turn = fixed.turn
-        self.log.info(
-            "Turn %s of %s as of %s is %s: %s", turn.number, self.sync, turn.as_of, fixed.outcome, turn.counts
-        )
-        return {"turn": turn.number, "as_of": turn.as_of.isoformat(), "kind": turn.kind, **turn.counts}
-
-
-def _require_enabled(sync: Sync) -> None:
-    """Skip what was switched off since the DAG was parsed."""
-    if not sync.enabled:
-        raise AirflowSkipException(
-            f"The sync {sync.id} or its destination {sync.destination.id} is switched off (`enabled: false`)."
-        )
+        self.log.info("The turn of %s is %s: %s", self.sync, fixed.outcome, summary(fixed.turn))
+        return summary(fixed.turn)
