@@ -73,7 +73,6 @@ def write_csv_files(
         lists.properties, header_style=destination.header_style, csv_safe=destination.csv_safe
     )
     keys = object_keys(sync, destination, turn.as_of)
-    files = []
     with (
         ThreadPoolExecutor(1, thread_name_prefix="sluice-csv-reader") as reader,
         ThreadPoolExecutor(_ENCODERS, thread_name_prefix="sluice-csv-encoder") as encoders,
@@ -85,11 +84,10 @@ def write_csv_files(
                 lists, "full" if existing_only else destination.existing_mode, reader
             ),
         }
-        for difftype in DIFFTYPES[-1:] if existing_only else DIFFTYPES:
-            files.append(
-                _write(folder, f"{difftype}.csv", keys[difftype], rows[difftype](), encoder, encoders)
-            )
-    return files
+        return [
+            _write(folder, f"{difftype}.csv", keys[difftype], rows[difftype](), encoder, encoders)
+            for difftype in (DIFFTYPES[-1:] if existing_only else DIFFTYPES)
+        ]
 
 
 def _read(path: Path, lists: Lists, reader: Executor) -> Source:

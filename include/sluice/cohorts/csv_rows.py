@@ -1,6 +1,6 @@
 """Members as lines of CSV: every value quoted, column by column, no Python object made per row.
 
-Rules: decisions K-3. Lines end in `\\n`, nulls are empty, quotes are doubled, line breaks within a value stay.
+Rules: decisions K-3. Lines end in `\\n`, nulls are empty, quotes are doubled, a value's line breaks stay.
 """
 
 from __future__ import annotations

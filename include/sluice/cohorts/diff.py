@@ -238,8 +238,8 @@ class _Comparison:
     ) -> list[pa.Array]:
         """Return the columns of the rows that earlier turns told of and that are not there now."""
         gone = []
-        for rows in known:
-            if rows is baseline:
+        for n, rows in enumerate(known):
+            if self._has_baseline and n == len(known) - 1:
                 left = np.ones(len(rows), np.bool_)
                 left[in_baseline[in_baseline >= 0]] = False
             else:
@@ -297,9 +297,9 @@ def _snapshot(path: Path, match_by: str, properties: tuple[str, ...], readers: E
     return Source(schema, batches())
 
 
-def _taken(baseline: pa.RecordBatch | None, places: Positions) -> Any:
+def _taken(baseline: Any, places: Positions) -> Any:
     """Return the baseline's `since` at each place; anything where there is none."""
-    if baseline is None or baseline.num_rows == 0:
+    if baseline is None or not len(baseline):
         return pa.nulls(len(places), SINCE_FIELD.type)
     return baseline.column(SINCE).take(pa.array(np.maximum(places, 0)))
 
