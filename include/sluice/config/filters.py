@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -185,10 +186,13 @@ class FilterConfig(ConfigModel):
             clauses.append((Test("column", ("event_type",), "in", types.include, False),))
         if types.exclude:
             clauses.append((Test("column", ("event_type",), "in", types.exclude, True),))
-        for clause in self.where:
-            conditions = clause.any if isinstance(clause, AnyOf) else (clause,)
-            clauses.append(tuple(condition.test for condition in conditions))
-        return tuple(clauses)
+        return (*clauses, *clauses_of(self.where))
+
+
+def clauses_of(where: Iterable[Clause]) -> tuple[tuple[Test, ...], ...]:
+    """Return conditions as an AND of ORs of their tests."""
+    choices = (clause.any if isinstance(clause, AnyOf) else (clause,) for clause in where)
+    return tuple(tuple(condition.test for condition in conditions) for conditions in choices)
 
 
 def _check(test: Test) -> None:
