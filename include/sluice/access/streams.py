@@ -125,8 +125,10 @@ class KinesisStream:
                 " lets the connection's credentials use it (kms:GenerateDataKey, kms:Decrypt)."
             )
         if missing := missing_permission(error, Permission("kinesis:PutRecords", self._arn_of(message))):
+            # A bare status comes from servers other than AWS.
+            doubt = ", unless the connection's credentials are wrong" if code == "403" else ""
             return StreamAccessError(
-                f"Access to the stream {self.name} is denied ({code}): the missing permission is"
+                f"Access to the stream {self.name} is denied ({code}){doubt}: the missing permission is"
                 f" {missing.action} on {missing.resource}. Add this statement to the IAM policy of the"
                 f" connection's role or user: {self._statement(missing.resource, message)}; see as well that"
                 " no statement denies it. New policies take some minutes."
