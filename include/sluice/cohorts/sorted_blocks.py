@@ -16,7 +16,7 @@ from sluice.cohorts.list_files import AMPLITUDE_ID
 from sluice.errors import SluiceError
 
 # What a batch of one file may take in memory: by rows, and by bytes where a row is long.
-_ROWS = 1 << 18
+_MIN_ROWS, _ROWS = 1_000, 1 << 18
 _BYTES = 64 << 20
 
 
@@ -110,7 +110,7 @@ def _batches(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.Record
     metadata = file.metadata
     size = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
     per_row = max(1, size // max(1, metadata.num_rows))
-    rows = max(1_000, min(_ROWS, _BYTES // per_row))
+    rows = max(_MIN_ROWS, min(_ROWS, _BYTES // per_row))
     for batch in file.iter_batches(rows, columns=list(dict.fromkeys(columns))):
         if len(batch):
             yield batch.select(list(columns))
