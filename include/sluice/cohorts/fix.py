@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sluice.cohorts import csv_files, diff, messages, snapshot
+from sluice.cohorts import csv_files, diff, messages
 from sluice.cohorts.chains import chain_of, claim_seconds, target_of
 from sluice.cohorts.guard import beyond
 from sluice.cohorts.heartbeat import Heartbeat, give_back
@@ -200,6 +200,9 @@ class _Fix:
 
     def _new(self, standing: Standing, kind: Kind) -> Turn:
         """Look at the cohort, compare, stage all files, fix."""
+        # Only a new turn needs the engine, which takes a while to import.
+        from sluice.cohorts.snapshot import take_snapshot
+
         began = time.monotonic()
         baseline = standing.baseline if kind == "regular" else None
         computed_time = syncs.next_computed_time(self.ledger, self.sync.id)
@@ -219,7 +222,7 @@ class _Fix:
         )
         with tempfile.TemporaryDirectory(prefix="sluice-sync-", dir=self.scratch) as temporary:
             here = Path(temporary)
-            taken = snapshot.take_snapshot(
+            taken = take_snapshot(
                 self.sync.cohort,
                 self.config,
                 self.lake,
@@ -330,18 +333,8 @@ class _Fix:
 
     def _record(self, turn: Turn) -> Turn:
         self.heartbeat.check()
-        settings = {
-            "sync": self.sync.config.model_dump(mode="json"),
-            "cohort": self.sync.cohort.model_dump(mode="json", exclude={"syncs"}),
-            "destination": self._destination.model_dump(mode="json"),
-        }
-        return syncs.fix(
-            self.ledger,
-            self.claim,
-            turn,
-            claim_seconds(self.sync.cadence),
-            settings if turn.kind == "regular" else None,
-        )
+        settings = self.sync.as_json() if turn.kind == "regular" else None
+        return syncs.fix(self.ledger, self.claim, turn, claim_seconds(self.sync.cadence), settings)
 
 
 def _utc(moment: datetime) -> str:
