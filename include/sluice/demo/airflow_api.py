@@ -36,6 +36,11 @@ class Run:
             ended=_time(document.get("end_date")),
         )
 
+    @property
+    def seconds(self) -> float:
+        """How long it ran; 0 while it does."""
+        return (self.ended - self.started).total_seconds() if self.started and self.ended else 0.0
+
 
 class AirflowApi:
     """A client of one Airflow's API on loopback, where everybody is an administrator."""
