@@ -73,7 +73,7 @@ def deliver_messages(
     if start >= file.rows:
         return Delivered(0, 0, 0)
     # A request that hangs must not outlast the budget.
-    timeout = min(10.0, budget_seconds / 8)
+    timeout = min(10.0, max(budget_seconds, 1.0) / 8)
     deadline = time.monotonic() + budget_seconds - timeout
     client = stream.client(timeout)
     shards, max_bytes = _limits(stream, client, destination)

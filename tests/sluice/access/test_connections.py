@@ -102,6 +102,21 @@ def test_a_queue_has_the_endpoint_of_its_service_and_the_connection_s_keys() -> 
     assert SECRET not in repr(found)
 
 
+def test_a_stream_has_the_endpoint_of_its_service_and_the_connection_s_keys() -> None:
+    access = S3Access("http://127.0.0.1:20001", "key", SECRET)
+    environ = {"AIRFLOW_CONN_AWS_DEFAULT": aws_connection(access, "http://127.0.0.1:20002")}
+    found = EnvironmentAccess(environ=environ).stream("aws_default", "audiences", "eu-west-1")
+    assert (found.name, found.endpoint_url, found.region) == (
+        "audiences",
+        "http://127.0.0.1:20002",
+        "eu-west-1",
+    )
+    assert found.arn("123456789012") == "arn:aws:kinesis:eu-west-1:123456789012:stream/audiences"
+    assert keys(found)[:2] == ("key", SECRET)
+    assert SECRET not in repr(found)
+    assert EnvironmentAccess(environ=environ).stream("aws_default", "audiences").region == access.region
+
+
 def test_the_region_is_the_source_s_or_else_the_connection_s() -> None:
     environ = {"AIRFLOW_CONN_SHOP": connection(extra={"region_name": "eu-west-1"})}
     assert store(environ, "shop", "eu-north-1").region == "eu-north-1"

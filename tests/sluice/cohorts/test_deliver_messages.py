@@ -128,6 +128,13 @@ def test_when_the_budget_ends_the_error_says_how_many_arrived(delivery):
     assert delivery.members() == set(USERS) - missing
 
 
+@pytest.mark.parametrize("budget", [-5.0, 0.0])
+def test_without_time_nothing_is_sent(delivery, budget):
+    with pytest.raises(PartlyDelivered, match=r"^0 of 10 messages"):
+        delivery.run(budget=budget)
+    assert delivery.requests() == []
+
+
 def test_the_next_try_goes_on_behind_what_is_acknowledged(delivery):
     with pytest.raises(PartlyDelivered):
         delivery.run(refusing(delivery.messages[6:]), budget=1.0)

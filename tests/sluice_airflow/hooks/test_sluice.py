@@ -35,6 +35,17 @@ def test_a_store_has_the_endpoint_and_the_credentials_of_its_connection(airflow_
     assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
 
 
+def test_a_stream_has_the_endpoint_and_the_credentials_of_its_connection(airflow_connections):
+    stream = SluiceHook().stream("aws_default", "test-hook-stream")
+    client = stream.client()
+    client.create_stream(StreamName=stream.name, ShardCount=2)
+    assert stream.facts(client).shards == 2
+    client.delete_stream(StreamName=stream.name)
+    assert SluiceHook().stream("aws_default", "audiences", "eu-west-1").region == "eu-west-1"
+    secret = json.loads(airflow_connections["AIRFLOW_CONN_AWS_DEFAULT"])["password"]
+    assert secret not in repr(stream)
+
+
 def test_a_sqlite_ledger_serves_the_local_executor_only(tmp_path, monkeypatch):
     connection = json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/ledger.db"})
     monkeypatch.setenv("AIRFLOW_CONN_SLUICE_LEDGER", connection)
