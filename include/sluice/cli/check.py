@@ -14,11 +14,21 @@ from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sluice.cli.options import CONFIG
-from sluice.config import Config, ImportConfig, default_directory, load_config
-from sluice.config.changes import Change, changes_of_export, changes_of_import
+from sluice.config import (
+    CohortConfig,
+    CohortDestination,
+    Config,
+    ImportConfig,
+    S3CohortDestination,
+    Sync,
+    default_directory,
+    load_config,
+)
+from sluice.config.changes import Change, changes_of_export, changes_of_import, changes_of_sync
 from sluice.ledger import Ledger, LedgerError
 from sluice.ledger.database import LedgerUnavailable
 from sluice.ledger.registry import recorded_destinations, recorded_sources
+from sluice.ledger.syncs import recorded_configs
 
 
 @click.command()
@@ -109,6 +119,79 @@ def _tables(config: Config) -> Iterator[Table]:
         ],
     )
 
+    yield _table(
+        "Cohorts",
+        ["cohort", "name", "project", "from", "properties", "syncs", "owner", "file"],
+        [
+            [
+                cohort.id,
+                cohort.name,
+                cohort.project,
+                _origin(cohort),
+                ", ".join(cohort.properties),
+                len(cohort.syncs),
+                cohort.owner,
+                cohort.source_file,
+            ]
+            for cohort in config.cohorts
+        ],
+    )
+    yield _table(
+        "Cohort destinations",
+        ["destination", "name", "enabled", "projects", "to", "match by", "owner", "file"],
+        [
+            [
+                destination.id,
+                destination.name,
+                "yes" if destination.enabled else "no",
+                ", ".join(map(str, destination.projects)),
+                _target(destination),
+                destination.match_by,
+                destination.owner,
+                destination.source_file,
+            ]
+            for destination in config.cohort_destinations
+        ],
+    )
+    yield _table(
+        "Cohort syncs",
+        ["sync", "enabled", "cohort", "to", "cadence", "properties", "routing key", "waits for a person if"],
+        [
+            [
+                sync.id,
+                "yes" if sync.enabled else "no",
+                sync.cohort.id,
+                sync.destination.name,
+                sync.cadence,
+                ", ".join(sync.properties),
+                sync.config.routing_key or "",
+                _guard(sync),
+            ]
+            for sync in config.syncs
+        ],
+    )
+
+
+def _origin(cohort: CohortConfig) -> str:
+    if cohort.sql is not None:
+        return f"SQL on {cohort.connection}" if cohort.connection else "SQL"
+    return cohort.ids_file or "definition"
+
+
+def _target(destination: CohortDestination) -> str:
+    if isinstance(destination, S3CohortDestination):
+        return f"s3://{destination.bucket}/{destination.path}"
+    return f"Kinesis stream {destination.stream}"
+
+
+def _guard(sync: Sync) -> str:
+    limits = []
+    if sync.config.max_exit_share is not None:
+        limits.append(f"over {sync.config.max_exit_share:.0%} leave")
+    if sync.config.max_entering is not None:
+        limits.append(f"over {sync.config.max_entering} enter")
+    return " or ".join(limits)
+
 
 def _discovery(source: ImportConfig) -> str:
     if source.discovery == "notifications":
@@ -147,6 +230,18 @@ def _print_changes(console: Console, config: Config, ledger_url: str) -> bool:
         )
         refused |= any(change.refused for change in found or [])
         quiet &= _print_subject(console, f"import {source.id}", found)
+    syncs = _recorded_syncs(ledger)
+    for sync in config.syncs:
+        recorded = syncs.get(sync.id)
+        quiet &= _print_subject(
+            console, f"sync {sync.id}", changes_of_sync(recorded, sync) if recorded else None
+        )
+    for gone in sorted(syncs.keys() - {sync.id for sync in config.syncs}):
+        quiet = False
+        console.print(
+            f"sync {gone}: removed. Nothing more is sent, no exits either: whom its receiver has, stays.",
+            soft_wrap=True,
+        )
     for gone in sorted(exports.keys() - {export.id for export in config.exports}):
         quiet = False
         console.print(f"export {gone}: removed. Its schedule ends; its objects stay.", soft_wrap=True)
@@ -158,6 +253,14 @@ def _print_changes(console: Console, config: Config, ledger_url: str) -> bool:
     return refused
 
 
+def _recorded_syncs(ledger: Ledger) -> dict[str, dict[str, Any]]:
+    """Return the configuration of each sync that was ever fixed; none in a ledger from before cohorts."""
+    with ledger.begin() as connection:
+        if not inspect(connection).has_table("syncs"):
+            return {}
+    return {id: config for id, (config, _) in recorded_configs(ledger).items() if config is not None}
+
+
 def _print_subject(console: Console, subject: str, changes: list[Change] | None) -> bool:
     """Print the changes of one thing, None standing for a new one; returns whether there were none."""
     if changes is None:
@@ -165,12 +268,19 @@ def _print_subject(console: Console, subject: str, changes: list[Change] | None)
         return False
     for change in changes:
         console.print(
-            escape(f"{subject}: {change.key}: {change.old!r} → {change.new!r}. {change.consequence}"),
+            escape(
+                f"{subject}: {change.key}: {_shown(change.old)} → {_shown(change.new)}. {change.consequence}"
+            ),
             style="red" if change.refused else None,
             soft_wrap=True,
             highlight=False,
         )
     return not changes
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def _open(url: str) -> Ledger | None:

@@ -302,7 +302,9 @@ def _shared_names(
         if not isinstance(destination, S3CohortDestination):
             return None
         cohort, key = place.cohort, place.config.routing_key
-        return destination.bucket, destination.path, cohort.project, cohort.id, key
+        # Two files that claim one id are refused as such.
+        name = f"{cohort.project}_{cohort.id}"
+        return destination.bucket, destination.path, name, key, cohort.source_file
 
     return [
         (
@@ -310,11 +312,11 @@ def _shared_names(
             place.problem(
                 ("routing_key",) if key else ("destination",),
                 f"would write the same files as {_rivals(place, same)}:"
-                f" s3://{bucket}/{path}{project}_{cohort}_…{f'_{key}' if key else ''}.csv",
+                f" s3://{bucket}/{path}{name}_…{f'_{key}' if key else ''}.csv",
                 "another routing_key, or a destination with another path or bucket, for one of them",
             ),
         )
-        for (bucket, path, project, cohort, key), same in _grouped(places, names)
+        for (bucket, path, name, key, _), same in _grouped(places, names)
         for place in same
     ]
 

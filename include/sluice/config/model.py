@@ -56,7 +56,9 @@ class ConfigModel(BaseModel):
         """Return a problem with one of its keys; `path` begins at the model."""
         whole = (*self._place, *path)
         key = ".".join(map(str, whole))
-        line = self._lines.get(whole) or self._lines.get(self._place)
+        # A key that is missing has no line: that of what it is missing from is the nearest.
+        parts = (whole[:length] for length in range(len(whole), len(self._place) - 1, -1))
+        line = next((self._lines[part] for part in parts if part in self._lines), None)
         return ConfigProblem(self._source_file, key, message, allowed=allowed, line=line)
 
     def as_json(self) -> dict[str, Any]:

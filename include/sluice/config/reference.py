@@ -12,6 +12,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from sluice.config.cohort_destinations import KinesisCohortDestination, S3CohortDestination
+from sluice.config.cohorts import CohortConfig, SyncConfig
+from sluice.config.definitions import Definition, Did, DidNot, FirstSeen, Had
 from sluice.config.exports import ExportConfig
 from sluice.config.imports import ImportConfig
 from sluice.config.lake import LakeConfig, MaintenanceConfig
@@ -28,6 +31,15 @@ MODELS: dict[str, type[ConfigModel]] = {
     "imports": ImportConfig,
     "taxonomies": Taxonomy,
     "unplanned": Unplanned,
+    "cohorts": CohortConfig,
+    "syncs": SyncConfig,
+    "definitions": Definition,
+    "did": Did,
+    "did_not": DidNot,
+    "had": Had,
+    "first_seen": FirstSeen,
+    "s3 cohort destinations": S3CohortDestination,
+    "kinesis cohort destinations": KinesisCohortDestination,
 }
 
 
@@ -50,7 +62,7 @@ def _table(model: type[ConfigModel]) -> str:
     lines = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key, info in model.model_fields.items():
         extra: Any = info.json_schema_extra
-        cells = [f"`{key}`", extra["allowed"], _default(info), info.description or ""]
+        cells = [f"`{info.alias or key}`", extra["allowed"], _default(info), info.description or ""]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

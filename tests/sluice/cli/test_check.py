@@ -13,7 +13,7 @@ from sluice.config import ConfigError, load_config
 from sluice.config.imports import ImportConfig
 from sluice.ledger import Ledger
 from sluice.ledger.registry import record_destination, record_source
-from sluice.ledger.tables import files
+from sluice.ledger.tables import files, syncs
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -45,6 +45,12 @@ def record(ledger, folder):
     for source in config.imports:
         record_source(ledger, source.id, source.as_json(), source.hash, ImportConfig.FIXED)
     with ledger.begin() as connection:
+        for sync in config.syncs:
+            connection.execute(
+                insert(syncs).values(
+                    id=sync.id, computed_time=1, config=sync.as_json(), config_hash=sync.hash
+                )
+            )
         moment = datetime(2013, 1, 1, tzinfo=UTC)
         connection.execute(
             insert(files).values(
@@ -75,6 +81,10 @@ def test_the_repository_itself_is_in_order():
         "s3://sluice-customer/flights/",
         "flights.json",
         "by hand",
+        "s3://sluice-audiences/cohorts/",
+        "Kinesis stream sluice-audiences",
+        "busy_ads",
+        "delayed_crm",
     ):
         assert words in result.output
 
@@ -115,6 +125,40 @@ def test_moving_a_source_that_has_imported_is_refused(folder, ledger_url):
     result = check("--config", folder, "--ledger", ledger_url)
     assert result.exit_code == 1
     assert "import flights: bucket: 'sluice-customer' → 'elsewhere'. Refused" in result.output
+
+
+def test_a_change_of_a_sync_is_shown_with_its_consequence(folder, ledger_url):
+    record(Ledger.open(ledger_url), folder)
+    change(folder / "cohort_destinations/crm.yaml", name="CRM of the north")
+    change(folder / "cohorts/busy.yaml", sql="SELECT amplitude_id, user_id, 'x' AS carrier FROM events")
+    result = check("--config", folder, "--ledger", ledger_url)
+    assert result.exit_code == 0, result.output
+    assert (
+        "sync delayed_crm: destination.name: 'CRM' → 'CRM of the north'. Begins with an empty baseline"
+        in result.output
+    )
+    assert 'sync busy_ads: cohort.sql: "SELECT\\n  amplitude_id' in result.output
+    assert "sluice cohort preview" in result.output
+
+
+def test_a_sync_that_is_new_or_gone_is_said(folder, ledger_url):
+    record(Ledger.open(ledger_url), folder)
+    path = folder / "cohorts/delayed.yaml"
+    path.write_text(path.read_text().replace("id: delayed_crm", "id: delayed_mail"))
+    output = check("--config", folder, "--ledger", ledger_url).output
+    assert "sync delayed_mail: new" in output
+    assert "sync delayed_crm: removed. Nothing more is sent, no exits either" in output
+
+
+def test_a_ledger_from_before_cohorts_is_read(folder, tmp_path):
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    ledger = Ledger.open(url)
+    with ledger.begin() as connection:
+        for name in ("sync_turns", "sync_chains", "syncs"):
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+    result = check("--config", folder, "--ledger", url)
+    assert result.exit_code == 0, result.output
+    assert "sync busy_ads: new" in result.output
 
 
 def test_what_is_new_and_what_is_gone_is_said(folder, ledger_url):

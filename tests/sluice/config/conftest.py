@@ -30,6 +30,31 @@ IMPORT = {
     "region": "us-east-1",
     "converter": "plain.json",
 }
+COHORT = {
+    "id": "delayed",
+    "name": "Often delayed",
+    "owner": "a@b.example",
+    "project": 10,
+    "sql": "SELECT amplitude_id, user_id, 'x' AS city, 1 AS visits FROM events",
+    "properties": ["city", "visits"],
+}
+SYNC = {"id": "delayed_crm", "destination": "crm", "cadence": "hourly"}
+S3 = {
+    "id": "crm",
+    "name": "CRM",
+    "owner": "a@b.example",
+    "kind": "s3",
+    "projects": [10],
+    "bucket": "people-bucket",
+}
+KINESIS = {
+    "id": "ads",
+    "name": "Ads",
+    "owner": "a@b.example",
+    "kind": "kinesis",
+    "projects": [10],
+    "stream": "people",
+}
 CONVERTER = {
     "converterConfig": {
         "fileType": "csv",
@@ -38,6 +63,13 @@ CONVERTER = {
     },
     "keyValidatorConfig": {"filterPattern": ".*"},
 }
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that stands in two places out twice: aliases are not read."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 @dataclass
@@ -57,13 +89,25 @@ class Folder:
         elif file.endswith(".json"):
             target.write_text(json.dumps(content))
         else:
-            target.write_text(yaml.safe_dump(content, sort_keys=False))
+            target.write_text(yaml.dump(content, Dumper=_Plain, sort_keys=False))
 
     def export(self, name: str = "daily", **keys: object) -> None:
         self.write(f"exports/{name}.yaml", EXPORT | {"id": name} | keys)
 
     def source(self, name: str = "files", **keys: object) -> None:
         self.write(f"imports/{name}.yaml", IMPORT | {"id": name} | keys)
+
+    def cohort(self, *syncs: dict[str, object], file: str = "delayed", **keys: object) -> None:
+        """Write a cohort with syncs, each on the base of SYNC; a key of None is taken out."""
+        content = COHORT | {"syncs": [SYNC | sync for sync in syncs]} | keys
+        kept = {key: value for key, value in content.items() if value is not None}
+        self.write(f"cohorts/{file}.yaml", kept)
+
+    def s3(self, file: str = "crm", **keys: object) -> None:
+        self.write(f"cohort_destinations/{file}.yaml", S3 | {"id": file} | keys)
+
+    def kinesis(self, file: str = "ads", **keys: object) -> None:
+        self.write(f"cohort_destinations/{file}.yaml", KINESIS | {"id": file} | keys)
 
     def load(self, **options: bool) -> Config:
         return load_config(self.path, **options)

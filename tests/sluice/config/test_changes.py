@@ -1,8 +1,16 @@
 import pytest
 
-from sluice.config import ExportConfig, ImportConfig
+from sluice.config import (
+    CohortConfig,
+    ExportConfig,
+    ImportConfig,
+    KinesisCohortDestination,
+    S3CohortDestination,
+    Sync,
+    SyncConfig,
+)
 from sluice.config import changes as module
-from sluice.config.changes import changes_of_export, changes_of_import
+from sluice.config.changes import changes_of_export, changes_of_import, changes_of_sync
 
 EXPORT = {"id": "a", "name": "A", "owner": "a@b.example", "projects": [10], "bucket": "out-bucket"}
 IMPORT = {
@@ -14,6 +22,32 @@ IMPORT = {
     "region": "us-east-1",
     "converter": "c.json",
 }
+
+SYNC = {"id": "a", "destination": "d", "cadence": "hourly"}
+COHORT = {
+    "id": "c",
+    "name": "C",
+    "owner": "a@b.example",
+    "project": 10,
+    "sql": "SELECT 1",
+    "properties": ["city"],
+}
+S3 = {
+    "id": "d",
+    "name": "D",
+    "owner": "a@b.example",
+    "kind": "s3",
+    "projects": [10],
+    "bucket": "people-bucket",
+}
+
+
+def sync(of_sync=None, cohort=None, destination=None):
+    return Sync(
+        SyncConfig.model_validate(SYNC | (of_sync or {})),
+        CohortConfig.model_validate(COHORT | (cohort or {})),
+        S3CohortDestination.model_validate(S3 | (destination or {})),
+    )
 
 
 def of_export(**keys):
@@ -80,3 +114,79 @@ def test_every_key_but_the_identity_has_its_consequence():
     harmless = {"id", "name", "description", "owner"}
     assert set(ExportConfig.model_fields) == set(module._OF_EXPORTS) | harmless
     assert set(ImportConfig.model_fields) == set(module._OF_IMPORTS) | harmless | ImportConfig.FIXED
+
+
+def test_every_key_of_a_sync_has_its_consequence_or_is_harmless_on_purpose():
+    models = (
+        ("", SyncConfig),
+        ("cohort.", CohortConfig),
+        ("destination.", S3CohortDestination),
+        ("destination.", KinesisCohortDestination),
+    )
+    keys = {f"{prefix}{key}" for prefix, model in models for key in model.model_fields}
+    harmless = {
+        *("id", "cohort.description", "cohort.owner", "cohort.kind", "cohort.syncs"),
+        *("destination.id", "destination.description", "destination.owner"),
+    }
+    assert keys == set(module._OF_SYNCS) | harmless
+
+
+@pytest.mark.parametrize(
+    ("parts", "key", "words"),
+    [
+        ({"of_sync": {"cadence": "daily"}}, "cadence", "goes on with its baseline at the new cadence"),
+        ({"of_sync": {"enabled": False}}, "enabled", "backfills are possible"),
+        ({"of_sync": {"user_properties": ["city"]}}, "user_properties", "sent again only in the `existing`"),
+        ({"of_sync": {"routing_key": "k"}}, "routing_key", "those that were sent stay"),
+        ({"cohort": {"id": "other"}}, "cohort.id", "Begins with an empty baseline: all members enter"),
+        ({"cohort": {"sql": "SELECT 2"}}, "cohort.sql", "The next sync sends the difference"),
+        ({"cohort": {"owner": "c@d.example"}}, "cohort.owner", "Nothing that is sent changes."),
+        ({"destination": {"name": "New"}}, "destination.name", "no exits either"),
+        (
+            {"destination": {"bucket": "new-bucket"}},
+            "destination.bucket",
+            "The baseline stays, since it hangs",
+        ),
+        ({"destination": {"match_by": "city"}}, "destination.match_by", "all leave with the old one"),
+    ],
+)
+def test_each_change_of_a_sync_says_what_follows(parts, key, words):
+    (change,) = changes_of_sync(sync().as_json(), sync(**parts))
+    assert change.key == key
+    assert words in change.consequence
+    assert not change.refused
+
+
+def test_a_destination_made_again_under_its_name_keeps_the_baseline():
+    """Decisions K-17: what hangs on the name goes on, whatever the id and the file are."""
+    changes = changes_of_sync(sync().as_json(), sync({"destination": "again"}, destination={"id": "again"}))
+    assert [change.key for change in changes] == ["destination", "destination.id"]
+    assert not any("empty baseline" in change.consequence for change in changes)
+
+
+def test_beside_a_new_name_nothing_is_a_difference_to_the_members_of_before():
+    changes = changes_of_sync(
+        sync().as_json(),
+        sync(cohort={"sql": "SELECT 2"}, destination={"name": "New", "bucket": "new-bucket"}),
+    )
+    consequences = {change.key: change.consequence for change in changes}
+    assert consequences["destination.name"].startswith("Begins with an empty baseline")
+    assert (
+        consequences["destination.bucket"] == consequences["cohort.sql"] == "Takes effect at the next sync."
+    )
+
+
+def test_a_sync_without_changes_has_nothing_to_say():
+    assert changes_of_sync(sync().as_json(), sync()) == []
+
+
+def test_a_bucket_that_becomes_a_stream_is_another_place():
+    stream = {key: value for key, value in S3.items() if key != "bucket"} | {"kind": "kinesis", "stream": "s"}
+    made = Sync(
+        SyncConfig.model_validate(SYNC),
+        CohortConfig.model_validate(COHORT),
+        KinesisCohortDestination.model_validate(stream),
+    )
+    (change,) = changes_of_sync(sync().as_json(), made)
+    assert (change.key, change.old, change.new) == ("destination.kind", "s3", "kinesis")
+    assert "The baseline stays" in change.consequence
