@@ -9,6 +9,8 @@ import pytest
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 EXPECTED = {
+    "cohort_sync_hourly",
+    "cohort_sync_once",
     "export_backfill",
     "export_hourly__flights",
     "import_s3__flights",
@@ -50,7 +52,7 @@ def test_every_dag_names_its_owner(dag):
 
 
 def test_every_dag_is_tagged_with_the_room_that_it_runs(dag):
-    assert len(dag.tags & {"export", "import", "maintenance"}) == 1
+    assert len(dag.tags & {"export", "import", "maintenance", "cohort"}) == 1
 
 
 def test_every_dag_explains_itself_to_the_person_on_call(dag):

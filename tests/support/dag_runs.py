@@ -23,7 +23,9 @@ class DagRuns:
     def __init__(self, file: str, dag_id: str) -> None:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+        from airflow.models.dagrun import DagRun
         from airflow.serialization.serialized_objects import DagSerialization
+        from sqlalchemy import delete
 
         bag = DagBag(dag_folder=DAGS / file, bundle_path=DAGS, bundle_name="dags-folder")
         assert bag.import_errors == {}
@@ -31,6 +33,9 @@ class DagRuns:
         with _session() as session:
             DagBundlesManager().sync_bundles_to_db(session=session)
         sync_bag_to_db(bag, "dags-folder", None)
+        with _session() as session:
+            # Those of another test.
+            session.execute(delete(DagRun).where(DagRun.dag_id == dag_id))
         self.scheduled: Any = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(self.dag))
 
     def run(self, end: datetime | None = None, kind: str = "scheduled", **conf: Any) -> str:
@@ -74,6 +79,7 @@ class DagRuns:
         from airflow.sdk.definitions.dag import _run_task
         from airflow.utils.state import TaskInstanceState
 
+        before: dict[str, str] | None = None
         while True:
             with _session() as session:
                 run = self._run(session, run_id)
@@ -85,8 +91,11 @@ class DagRuns:
                 waiting = [ti for ti in run.get_task_instances(session=session) if ti.state == "scheduled"]
                 waiting = [ti for ti in waiting if only in (None, ti.task_id)]
                 session.expunge_all()
-            if not waiting:
+            now = self.states(run_id)
+            # What is skipped with a task before it, and the end of the run, are found by looking once more.
+            if not waiting and now == before:
                 return
+            before = now
             for ti in waiting:
                 _run_task(ti=ti, task=self.dag.task_dict[ti.task_id])
 
@@ -148,12 +157,12 @@ class DagRuns:
         self.advance(run_id)
 
     def clear(self, run_id: str, *task_ids: str) -> None:
-        """Clear tasks, as a person does, and go on with the run."""
+        """Clear tasks, all by default, as a person or a backfill does, and go on with the run."""
         from airflow.models.taskinstance import clear_task_instances
         from airflow.utils.state import DagRunState
 
         with _session() as session:
-            cleared = [self._task(session, run_id, task_id) for task_id in task_ids]
+            cleared = [self._task(session, run_id, task_id) for task_id in task_ids or self.dag.task_dict]
             clear_task_instances(cleared, session, dag_run_state=DagRunState.RUNNING)
         self.advance(run_id)
 

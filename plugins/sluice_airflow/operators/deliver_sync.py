@@ -80,7 +80,10 @@ def _receiver(hook: SluiceHook, sync: Sync) -> dict[str, Any]:
 
 
 def _sentence(counts: Mapping[str, Any]) -> str:
-    return (
-        f"{counts['existing']:,} members, {counts['entering']:,} entered and {counts['exiting']:,} left"
-        f" ({counts['kind']})."
-    )
+    if counts["kind"] == "existing":
+        return (
+            f"{counts['existing']:,} members as of {counts['as_of']}, a time that is past: no baseline moves."
+        )
+    flows = f"{counts['entering']:,} entered and {counts['exiting']:,} left"
+    again = "" if counts["kind"] == "regular" else " Sent again."
+    return f"{counts['existing']:,} members, {flows}.{again}"
