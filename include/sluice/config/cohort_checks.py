@@ -66,7 +66,7 @@ def check_cohorts(
     """Check cohorts, their syncs and their destinations against each other and against the projects.
 
     `refused` are the ids of destinations whose files have problems of their own. Which columns a query has
-    is looked up by `sluice.cohorts.columns`: that takes the engine.
+    is looked up by `sluice.cohorts.config_check`: that takes the engine.
     """
     of_destinations = [
         *doubled(destinations, "id", own="an id of its own"),
@@ -89,7 +89,11 @@ def check_cohorts(
     by_id = {destination.id: destination for destination in good_destinations}
     places = [_Place(cohort, index) for cohort in cohorts for index in range(len(cohort.syncs))]
     of_syncs = {place: _sync_problems(place, by_id, refused, projects) for place in places}
-    for place, problem in (*_doubled_syncs(places), *_shared_names(places, by_id)):
+    for place, problem in (
+        *_doubled_syncs(places),
+        *_shared_files(places, by_id),
+        *_shared_streams(places, by_id),
+    ):
         of_syncs[place].append(problem)
     syncs = [
         Sync(place.config, place.cohort, by_id[place.config.destination], _sources(place.cohort, projects))
@@ -288,7 +292,7 @@ def _doubled_syncs(places: Sequence[_Place]) -> list[tuple[_Place, ConfigProblem
     ]
 
 
-def _shared_names(
+def _shared_files(
     places: Sequence[_Place], destinations: Mapping[str, CohortDestination]
 ) -> list[tuple[_Place, ConfigProblem]]:
     """Refuse syncs that could write the same file at one time (decisions K-1).
@@ -317,6 +321,32 @@ def _shared_names(
             ),
         )
         for (bucket, path, name, key, _), same in _grouped(places, names)
+        for place in same
+    ]
+
+
+def _shared_streams(
+    places: Sequence[_Place], destinations: Mapping[str, CohortDestination]
+) -> list[tuple[_Place, ConfigProblem]]:
+    """Refuse syncs of one cohort to one stream: messages name it, and no sync (amplitude-spec 3.1)."""
+
+    def stream(place: _Place) -> tuple[object, ...] | None:
+        destination = destinations.get(place.config.destination)
+        if not isinstance(destination, KinesisCohortDestination):
+            return None
+        return destination.region, destination.stream, place.cohort.source_file
+
+    return [
+        (
+            place,
+            place.problem(
+                ("destination",),
+                f"would send messages of one cohort to the stream {name} beside {_rivals(place, same)}: they"
+                " do not name their sync, so nobody could tell the two apart",
+                "a destination with another stream for one of them",
+            ),
+        )
+        for (_, name, _), same in _grouped(places, stream)
         for place in same
     ]
 

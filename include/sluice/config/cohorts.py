@@ -39,6 +39,9 @@ CohortKind = Literal[
     "prediction",
 ]
 
+Origin = Literal["sql", "definition", "ids_file"]
+
+ORIGINS: tuple[Origin, ...] = ("sql", "definition", "ids_file")
 CADENCES: tuple[Cadence, ...] = ("one_time", "hourly", "daily", "real_time")
 # What a sync of every minute does not take (amplitude-spec 2.3): all kinds but the behavioural one.
 NOT_IN_REAL_TIME: frozenset[CohortKind] = frozenset(
@@ -205,9 +208,14 @@ class CohortConfig(ConfigModel):
         (), allowed="a list of syncs", meaning="Where the cohort is sent, and how often."
     )
 
+    @property
+    def origin(self) -> Origin:
+        """The key that says who is a member."""
+        return next(name for name in ORIGINS if getattr(self, name) is not None)
+
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        origins = [name for name in ("sql", "definition", "ids_file") if getattr(self, name) is not None]
+        origins = [name for name in ORIGINS if getattr(self, name) is not None]
         if len(origins) != 1:
             named = " and ".join(origins) or "none of them"
             raise ValueError(
@@ -215,12 +223,12 @@ class CohortConfig(ConfigModel):
             )
         if self.connection is not None and self.sql is None:
             raise ValueError(
-                f"`connection` names the database of an `sql`, and this cohort comes from `{origins[0]}`:"
+                f"`connection` names the database of an `sql`, and this cohort comes from `{self.origin}`:"
                 " take `connection` out"
             )
         if self.kind != "behavioral" and self.sql is None:
             raise ValueError(
-                f"`kind: {self.kind}` says what an `sql` computes, and a cohort from `{origins[0]}` is"
+                f"`kind: {self.kind}` says what an `sql` computes, and a cohort from `{self.origin}` is"
                 " behavioral: take `kind` out, or write the cohort as sql"
             )
         return self

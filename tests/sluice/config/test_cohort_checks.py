@@ -162,6 +162,26 @@ def test_syncs_with_names_of_their_own_go_together(ready, second):
     assert len(ready.load().syncs) == 2
 
 
+def test_two_syncs_of_a_cohort_to_one_stream_are_both_refused(ready):
+    ready.kinesis("other", name="Other")
+    ready.cohort({"destination": "ads"}, {"id": "second", "destination": "other", "cadence": "real_time"})
+    first, second = problems(ready)
+    assert (
+        "syncs.0.destination: would send messages of one cohort to the stream people beside second in"
+        " cohorts/delayed.yaml: they do not name their sync, so nobody could tell the two apart. Allowed: a"
+        " destination with another stream for one of them." in first
+    )
+    assert "beside delayed_crm in cohorts/delayed.yaml" in second
+    assert ready.load().syncs == ()
+
+
+@pytest.mark.parametrize("keys", [{"stream": "other-people"}, {"region": "eu-west-1"}])
+def test_streams_of_their_own_go_together(ready, keys):
+    ready.kinesis("other", name="Other", **keys)
+    ready.cohort({"destination": "ads"}, {"id": "second", "destination": "other"})
+    assert problems(ready) == []
+
+
 def test_another_cohort_has_other_names(ready):
     ready.cohort({})
     ready.cohort({"id": "late_crm"}, file="late", id="late")
@@ -246,14 +266,15 @@ def test_a_file_of_ids_must_be_there_and_lie_in_the_folder(ready, tmp_path):
 
 def test_a_disabled_destination_is_no_mistake_and_disables_its_syncs(ready):
     ready.s3(enabled=False)
+    ready.kinesis("other", name="Other", stream="other")
     ready.cohort(
-        {}, {"id": "delayed_ads", "destination": "ads"}, {"id": "off", "destination": "ads", "enabled": False}
+        {}, {"id": "on", "destination": "ads"}, {"id": "off", "destination": "other", "enabled": False}
     )
     config = ready.load()
     assert config.problems == ()
     assert {sync.id: sync.enabled for sync in config.syncs} == {
         "delayed_crm": False,
-        "delayed_ads": True,
+        "on": True,
         "off": False,
     }
 
