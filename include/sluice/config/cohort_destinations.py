@@ -60,7 +60,7 @@ class _CohortDestination(ConfigModel):
     enabled: bool = setting(
         True,
         allowed="true or false",
-        meaning="Whether schedules send there: `false` disables all syncs to it.",
+        meaning="Whether schedules send there: `false` disables all syncs to it. Backfills work on.",
     )
     match_by: MatchBy = setting(
         "user_id",
