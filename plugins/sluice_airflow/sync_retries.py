@@ -11,12 +11,12 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception="sluice.access.bucket_errors.BucketAccessError",
+            exception="sluice.access.errors.BucketAccessError",
             action=RetryAction.RETRY,
             reason="A new bucket policy takes minutes to be in force everywhere.",
         ),
         RetryRule(
-            exception="sluice.access.streams.StreamAccessError",
+            exception="sluice.access.errors.StreamAccessError",
             action=RetryAction.RETRY,
             reason="A new policy takes minutes to be in force everywhere.",
         ),

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sluice.access.errors import BucketAccessError as BucketAccessError
+from sluice.access.errors import BucketUnavailable as BucketUnavailable
+from sluice.access.errors import Refused as Refused
 from sluice.access.refusals import (
     Permission,
     credentials_fault,
@@ -15,7 +18,7 @@ from sluice.access.refusals import (
     lacks_credentials,
     missing_permission,
 )
-from sluice.errors import SluiceError, TransientError
+from sluice.errors import SluiceError
 
 # The action that a policy must allow for each request, and whether its resource is the bucket itself.
 _ACTIONS = {
@@ -36,18 +39,6 @@ _REFUSED = {
     "404",
     "412",
 }
-
-
-class BucketAccessError(SluiceError):
-    """The bucket cannot be used with these credentials: a setting on the receiving side must change."""
-
-
-class BucketUnavailable(TransientError):
-    """The bucket's store did not answer, or not as a store should."""
-
-
-class Refused(Exception):
-    """The store refused a conditional request, or the upload or object is gone: something else changed it."""
 
 
 @contextmanager

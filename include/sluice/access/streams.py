@@ -11,6 +11,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sluice.access.errors import StreamAccessError as StreamAccessError
+from sluice.access.errors import StreamUnavailable as StreamUnavailable
 from sluice.access.refusals import (
     Permission,
     credentials_fault,
@@ -19,7 +21,7 @@ from sluice.access.refusals import (
     lacks_credentials,
     missing_permission,
 )
-from sluice.errors import SluiceError, TransientError
+from sluice.errors import SluiceError
 
 # What the vendor's page has a customer allow (amplitude-spec 3.3).
 _ACTIONS = ["kinesis:PutRecord", "kinesis:PutRecords", "iam:SimulatePrincipalPolicy"]
@@ -35,14 +37,6 @@ _INVALID = {"ValidationException", "InvalidArgumentException", "SerializationExc
 _ACCOUNT = re.compile(r"arn:[\w-]+:(?:iam|sts|kinesis):[\w-]*:(\d{12}):")
 _ROLE = re.compile(r"arn:[\w-]+:sts::\d{12}:assumed-role/([\w+=,.@-]+)/")
 _ACTIVE = {"ACTIVE", "UPDATING"}
-
-
-class StreamAccessError(SluiceError):
-    """The stream cannot be used as it is: its side, or the destination's configuration, must change."""
-
-
-class StreamUnavailable(TransientError):
-    """The stream did not take a request now, and may take the same one later."""
 
 
 @dataclass(frozen=True)
