@@ -5,6 +5,7 @@ Also a bucket and a stream in memory, that take what the deliveries send and giv
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from sluice.config.cohorts import CohortConfig, SyncConfig
 from sluice.config.syncs import Sync
 from sluice.lake import Lake
 from sluice.ledger import Ledger
-from sluice.ledger.tables import sync_chains
+from sluice.ledger.tables import sync_chains, sync_turns
 
 PROJECT = 187520
 START = datetime(2013, 1, 2, tzinfo=UTC)
@@ -90,14 +91,16 @@ class MemoryBucket:
 
     def paginate(self, *, Bucket: str, Prefix: str = "") -> Iterable[dict[str, Any]]:
         found = [(key, data) for key, data in sorted(self.objects.items()) if key.startswith(Prefix)]
-        return [{"Contents": [{"Key": key, "ETag": str(hash(data))} for key, data in found]}]
+        return [{"Contents": [{"Key": key, "ETag": hashlib.md5(data).hexdigest()} for key, data in found]}]
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         return {"Body": io.BytesIO(self.objects[Key])}
 
 
 class MemoryStream:
-    """A stream; `on_put` is called around each PutRecords and may raise, or say how many records it takes."""
+    """A stream; `on_put` is called before each PutRecords with the number of records, and says how many of
+    them it takes; then with -1 after it. It may raise.
+    """
 
     name = "people"
 
@@ -114,7 +117,7 @@ class MemoryStream:
     def put_records(self, *, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:
         taken = self.on_put(len(Records))
         self.records += [record["Data"] for record in Records[:taken]]
-        self.on_put(0)
+        self.on_put(-1)
         return {
             "Records": [
                 {"SequenceNumber": "1"} if place < taken else {"ErrorCode": "InternalFailure"}
@@ -168,6 +171,11 @@ class Syncs:
         fixed = self.fix(sync, as_of, run)
         assert fixed.turn is not None, fixed.reason
         return self.deliver(sync, fixed.turn.number, run)
+
+    def end_waiting(self) -> None:
+        """Let the time be over in which a person may answer."""
+        with self.ledger.begin() as connection:
+            connection.execute(update(sync_turns).values(held_until=START))
 
     def end_claims(self) -> None:
         """Let the time of every claim be over, as it is when a run has died."""
