@@ -13,7 +13,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -22,7 +21,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench._measure import REPOSITORY, clocked, in_child
+from bench._measure import clocked, in_child
+from bench._peer_environment import peer_environment
 
 # Fewer only to try the benchmark itself.
 SCALE = float(os.environ.get("SLUICE_BENCH_SCALE", "1"))
@@ -35,7 +35,6 @@ SLOW = 30.0
 PROJECT = 187520
 HOUR = datetime(2013, 1, 2, 12, tzinfo=UTC)
 BUCKET = "bench-export"
-ENVIRONMENTS = REPOSITORY / ".sluice" / "bench"
 # In this repository's own environment; all others have one of their own, Singer another.
 AT_HOME, SINGER = "airflow_sql_to_s3", "singer_target"
 PEERS = (
@@ -50,7 +49,8 @@ def run() -> dict[str, Any]:
     """Measure; the figures' names say their units."""
     from sluice.local.seaweedfs import SeaweedFS
 
-    python, singer = _environment("requirements"), _environment("singer").with_name("target-s3-jsonl")
+    python = peer_environment("requirements")
+    singer = peer_environment("singer").with_name("target-s3-jsonl")
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder, SeaweedFS(Path(folder)) as server:
         access = server.access
@@ -79,17 +79,6 @@ def run() -> dict[str, Any]:
         figures[f"export.sluice.{LARGE}.peak_memory_mb"] / figures[f"export.sluice.{SMALL}.peak_memory_mb"]
     )
     return figures
-
-
-def _environment(name: str) -> Path:
-    """Make the peers' environment from its lock, if it is not there yet; return its Python."""
-    python = ENVIRONMENTS / name / "bin" / "python"
-    lock = REPOSITORY / "bench" / "peers" / f"{name}.txt"
-    uv = Path(sys.executable).with_name("uv")
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", ENVIRONMENTS / name], check=True)
-    subprocess.run([uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", lock], check=True)
-    return python
 
 
 def _timed(order: dict[str, Any], peers: list[str], python: Path) -> dict[str, Any]:

@@ -1,0 +1,382 @@
+"""The members of a cohort compared with those of the last sync, and the three CSV files; a real-time sync.
+
+Ten and fifty million members of which 5 % leave and as many enter, one property each, beside what others
+would write with pandas, polars or Python's sets. Each contestant runs in a process of its own and reads the
+same snapshots; Sluice writes the lists that the next sync starts from besides. Time and CPU are taken around
+the work, without the imports, memory over the process and what it starts. Before the timing, each must write
+the same rows. The real-time sync has a million members and 100 changes, on a lake of ten million events on
+SeaweedFS, and sends to moto's Kinesis; its imports are counted. Peers: bench/peers. Messages by themselves:
+bench/cohort_messages.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bench._measure import clocked, in_child
+from bench._peer_environment import peer_environment
+
+# Less only to try the benchmark itself.
+SCALE = float(os.environ.get("SLUICE_BENCH_SCALE", "1"))
+SIZES = {"10m": int(10_000_000 * SCALE), "50m": int(50_000_000 * SCALE)}
+# What is compared, row by row, before the timing.
+GATE = 200_000
+CHURN = 0.05
+REPEATS = {"10m": 3, "50m": 1}
+# A contestant slower than this, in seconds, runs once.
+SLOW = 60.0
+PEERS = ("polars", "pandas_merge", "python_sets")
+# What a peer may take of the memory that is free, by its own need at the smaller size.
+MEMORY_SHARE = 0.8
+DIFFTYPES = ("entering", "exiting", "existing")
+AS_OF = datetime(2013, 1, 2, tzinfo=UTC)
+
+EVENTS, USERS, CHANGES = int(10_000_000 * SCALE), int(1_000_000 * SCALE), 100
+BUCKET, STREAM, SHARDS, REGION = "bench-cohorts", "audiences", 10, "us-east-1"
+
+
+def run() -> dict[str, Any]:
+    """Measure; the figures' names say their units."""
+    python = str(peer_environment("requirements"))
+    figures: dict[str, Any] = {"cohort.churn": CHURN}
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+        passing = [peer for peer in PEERS if _passes(Path(folder), peer, python, figures)]
+        for size, members in SIZES.items():
+            figures |= _compared(Path(folder) / size, size, members, passing, python, figures)
+        figures["cohort.diff_10m_seconds"] = figures["cohort.diff_10m.sluice.seconds"]
+        figures["cohort.diff_50m_seconds"] = figures["cohort.diff_50m.sluice.seconds"]
+        figures["cohort.diff_50m_peak_memory_mb"] = figures["cohort.diff_50m.sluice.peak_memory_mb"]
+    figures |= _real_time()
+    return figures
+
+
+def _compared(
+    folder: Path, size: str, members: int, peers: list[str], python: str, known: dict[str, Any]
+) -> dict[str, Any]:
+    """Time ourselves and the peers in turn, round by round."""
+    prefix = f"cohort.diff_{size}"
+    order = _prepared(folder, members)
+    figures: dict[str, Any] = {f"{prefix}.members": members}
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for name in ("sluice", *peers):
+        if reason := _too_large(name, members, known):
+            figures[f"{prefix}.{name}.left_out"] = reason
+        else:
+            runs[name] = []
+    for _ in range(REPEATS[size]):
+        for name, done in runs.items():
+            if done and done[0]["seconds"] > SLOW:
+                continue
+            done.append(_ours(order, "diff") if name == "sluice" else _peer(order, name, python))
+    for name, done in runs.items():
+        figures |= {
+            f"{prefix}.{name}.repeats": len(done),
+            f"{prefix}.{name}.seconds": statistics.median(one["seconds"] for one in done),
+            f"{prefix}.{name}.cpu_seconds": statistics.median(one["cpu_seconds"] for one in done),
+            f"{prefix}.{name}.peak_memory_mb": max(one["peak_memory_mb"] for one in done),
+        }
+        if name != "sluice":
+            figures[f"{prefix}.times_{name}"] = (
+                figures[f"{prefix}.{name}.seconds"] / figures[f"{prefix}.sluice.seconds"]
+            )
+    ours = runs["sluice"][0]
+    figures |= {f"{prefix}.sluice.{name}": ours[name] for name in ("diff_seconds", "csv_seconds", "csv_mb")}
+    for path in folder.iterdir():
+        path.unlink()
+    return figures
+
+
+def _too_large(name: str, members: int, known: dict[str, Any]) -> str | None:
+    """Say why a contestant would not fit into memory, by what it took for the smaller size."""
+    import psutil
+
+    small = known.get(f"cohort.diff_10m.{name}.peak_memory_mb")
+    if name == "sluice" or small is None:
+        return None
+    need = small * members / SIZES["10m"]
+    free = psutil.virtual_memory().available / 1e6
+    if need <= MEMORY_SHARE * free:
+        return None
+    return f"it would take about {need / 1e3:.0f} GB; {free / 1e3:.0f} GB are free"
+
+
+def _prepared(folder: Path, members: int) -> dict[str, Any]:
+    """Make the snapshots, and the list that the last sync left."""
+    folder.mkdir()
+    order = {
+        "folder": str(folder),
+        "members": members,
+        "before": str(folder / "before.parquet"),
+        "now": str(folder / "now.parquet"),
+        "out": str(folder),
+    }
+    _ours(order, "prepare")
+    return order
+
+
+def _ours(order: dict[str, Any], what: str) -> dict[str, Any]:
+    return in_child("bench.cohorts", order | {"what": what})
+
+
+def _peer(order: dict[str, Any], peer: str, python: str) -> dict[str, Any]:
+    return in_child("bench.peers.compare", order | {"peer": peer}, python)
+
+
+def _passes(folder: Path, peer: str, python: str, figures: dict[str, Any]) -> bool:
+    """Say whether a peer writes the rows that we write; record why not."""
+    place = folder / f"gate-{peer}"
+    order = _prepared(place, GATE)
+    _ours(order, "diff")
+    ours = {difftype: _rows(place / f"{difftype}.csv") for difftype in DIFFTYPES}
+    if [len(ours[difftype]) for difftype in DIFFTYPES] != [int(GATE * CHURN)] * 2 + [GATE]:
+        raise RuntimeError(f"Sluice wrote {[len(rows) for rows in ours.values()]} rows")
+    try:
+        _peer(order, peer, python)
+        for difftype in DIFFTYPES:
+            if _rows(place / f"{difftype}.csv") != ours[difftype]:
+                raise RuntimeError(f"{difftype}.csv has other rows")
+    except RuntimeError as failure:
+        figures[f"cohort.{peer}.fails"] = str(failure)[-300:]
+        return False
+    return True
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Return a file's header and its rows, in an order of their own."""
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    if header != ["amplitudeID", "userID", "plan"]:
+        raise RuntimeError(f"{path.name} has the header {header}")
+    return sorted(rows)
+
+
+def _prepare(order: dict[str, Any]) -> dict[str, Any]:
+    """Write both snapshots as a query leaves them, and the members of the last sync."""
+    import numpy as np
+
+    from sluice.cohorts.diff import Before, diff
+
+    members = order["members"]
+    random = np.random.default_rng(members)
+    changes = int(members * CHURN)
+    total = members + changes
+    # Gaps between ids, as among all users of a project.
+    ids = (1 << 40) + np.cumsum(random.integers(1, 12, total))
+    place = random.permutation(total)
+    was, is_now = np.ones(total, bool), np.ones(total, bool)
+    was[place[:changes]] = False
+    is_now[place[changes : 2 * changes]] = False
+    for name, there in (("before", was), ("now", is_now)):
+        _write_snapshot(order[name], ids[there])
+    folder = Path(order["folder"])
+    before = folder / "earlier"
+    before.mkdir()
+    diff(
+        Path(order["before"]), Before(), match_by="user_id", properties=["plan"],
+        as_of=AS_OF - timedelta(hours=1), folder=before,
+    )  # fmt: skip
+    (before / "members.parquet").rename(folder / "baseline.parquet")
+    for path in before.iterdir():
+        path.unlink()
+    before.rmdir()
+    return {}
+
+
+def _write_snapshot(path: str, ids: Any) -> None:
+    """One in a hundred members has no user id."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    plans = pa.array(["free", "silver", "gold"])
+    schema = pa.schema(
+        [pa.field("amplitude_id", pa.int64(), False), ("user_id", pa.string()), ("plan", pa.string())]
+    )
+    rows = 1 << 20
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, len(ids), rows):
+            some = ids[start : start + rows]
+            numbers = pa.array(some)
+            users = pc.binary_join_element_wise("user-", numbers.cast(pa.string()), "@example.com", "")
+            users = pc.if_else(pa.array(some % 100 != 0), users, pa.scalar(None, pa.string()))
+            plan = plans.take(pa.array((some // 7 % 3).astype(np.int8)))
+            writer.write_batch(pa.RecordBatch.from_arrays([numbers, users, plan], schema=schema))
+
+
+def _diff(order: dict[str, Any]) -> dict[str, Any]:
+    """Compare with the last sync and write the three files."""
+    from types import SimpleNamespace
+
+    from sluice.cohorts.csv_files import write_csv_files
+    from sluice.cohorts.diff import Before, diff
+    from sluice.config import S3CohortDestination
+
+    destination = S3CohortDestination(
+        id="crm", name="CRM", owner="owner@example.com", projects=[187520], kind="s3", bucket="audiences"
+    )
+    sync: Any = SimpleNamespace(
+        cohort=SimpleNamespace(project=187520, id="gs72ns"), config=SimpleNamespace(routing_key=None)
+    )
+    folder = Path(order["folder"])
+    parts: dict[str, float] = {}
+    figures: dict[str, Any] = {}
+    with clocked(figures):
+        with clocked(parts, "diff"):
+            lists = diff(
+                Path(order["now"]), Before(folder / "baseline.parquet"), match_by="user_id",
+                properties=["plan"], as_of=AS_OF, folder=folder,
+            )  # fmt: skip
+        with clocked(parts, "csv"):
+            files = write_csv_files(lists, sync, destination, SimpleNamespace(as_of=AS_OF), folder)
+    changes = int(order["members"] * CHURN)
+    assert (lists.entering, lists.exiting, lists.existing) == (changes, changes, order["members"]), lists
+    figures["diff_seconds"], figures["csv_seconds"] = parts["diff.seconds"], parts["csv.seconds"]
+    return figures | {"csv_mb": sum(file.bytes for file in files) / 1e6}
+
+
+def _real_time() -> dict[str, Any]:
+    """A minute of a real-time sync: the query, the lists, the messages, and PutRecords."""
+    import boto3
+
+    from sluice.local.moto import Moto
+    from sluice.local.seaweedfs import SeaweedFS
+
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
+        SeaweedFS(Path(folder)) as server,
+        Moto(Path(folder)) as moto,
+    ):
+        access = server.access
+        access.client().create_bucket(Bucket=BUCKET)
+        order = {
+            "folder": folder,
+            "endpoint_url": access.endpoint_url,
+            "access_key": access.access_key,
+            "secret_key": access.secret_key,
+            "kinesis": moto.endpoint,
+        }
+        kinesis = boto3.client(
+            "kinesis", endpoint_url=moto.endpoint, region_name=REGION,
+            aws_access_key_id="bench", aws_secret_access_key="bench",
+        )  # fmt: skip
+        kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)
+        _ours(order, "lake")
+        first = _ours(order | {"number": 0}, "sync")
+        _ours(order, "change")
+        second = _ours(order | {"number": 1}, "sync")
+    if (first["entering"], second["entering"], second["exiting"]) != (USERS, CHANGES // 2, CHANGES // 2):
+        raise RuntimeError(f"The syncs sent something else: {first}, {second}")
+    figures: dict[str, Any] = {
+        "cohort.real_time.events": EVENTS,
+        "cohort.real_time.members": USERS,
+        "cohort.real_time.changes": CHANGES,
+        "cohort.real_time.first_seconds": first["seconds"],
+        "cohort.real_time_seconds": second["seconds"],
+    }
+    names = ("fix_seconds", "deliver_seconds", "cpu_seconds", "peak_memory_mb")
+    return figures | {f"cohort.real_time.{name}": second[name] for name in names}
+
+
+def _real_time_sync() -> Any:
+    """Everybody with an event, but those who came back after the first sync."""
+    from bench._cohort_lake import END, PROJECT
+    from sluice.config import CohortConfig, KinesisCohortDestination, Sync, SyncConfig
+
+    owner = "owner@example.com"
+    end = f"TIMESTAMPTZ '{END.isoformat()}'"
+    sql = f"""
+        SELECT amplitude_id, max(user_id) AS user_id FROM events
+        WHERE server_upload_time >= $as_of - INTERVAL 31 DAY
+        GROUP BY amplitude_id
+        HAVING max(server_upload_time) < {end} OR min(server_upload_time) >= {end}
+    """
+    config = SyncConfig(id="everybody_push", destination="push", cadence="real_time")
+    cohort = CohortConfig(
+        id="everybody", name="Everybody", owner=owner, project=PROJECT, sql=sql, syncs=(config,)
+    )
+    destination = KinesisCohortDestination(
+        id="push", name="Push", owner=owner, projects=(PROJECT,), kind="kinesis", stream=STREAM, region=REGION
+    )
+    return Sync(config, cohort, destination)
+
+
+def _lake_of(order: dict[str, Any]) -> Any:
+    from sluice.access.storage import S3Store
+    from sluice.lake import Lake
+
+    store = S3Store.of(
+        access_key=order["access_key"], secret_key=order["secret_key"], endpoint_url=order["endpoint_url"]
+    )
+    return Lake(f"s3://{BUCKET}/lake", store.delta_options())
+
+
+def _lake(order: dict[str, Any]) -> dict[str, Any]:
+    from bench._cohort_lake import write_lake
+
+    write_lake(_lake_of(order), EVENTS, USERS)
+    return {}
+
+
+def _change(order: dict[str, Any]) -> dict[str, Any]:
+    """Let half of the changes be new users, and half known ones who come back."""
+    from bench._cohort_lake import END, add_users
+
+    for first in (0, USERS):
+        add_users(_lake_of(order), CHANGES // 2, first, END + timedelta(seconds=5))
+    return {}
+
+
+def _sync(order: dict[str, Any]) -> dict[str, Any]:
+    """Fix a turn as of a minute and deliver it, as the two tasks of a run do; the imports are counted."""
+    figures: dict[str, Any] = {}
+    parts: dict[str, float] = {}
+    with clocked(figures):
+        with clocked(parts, "fix"):
+            from bench._cohort_lake import END, PROJECT
+            from sluice.cohorts.fix import fix
+            from sluice.config import Config
+            from sluice.config.projects import Organisation, Project
+            from sluice.ledger import Ledger
+
+            sync = _real_time_sync()
+            config = Config(
+                Path(),
+                organisations=(Organisation(id=1, name="Owner"),),
+                projects=(Project(id=PROJECT, name="Bench", organisation=1),),
+                cohorts=(sync.cohort,),
+            )
+            lake, ledger = _lake_of(order), Ledger.open(f"sqlite:///{order['folder']}/ledger.db")
+            run = f"minute-{order['number']}"
+            as_of = END + timedelta(minutes=order["number"])
+            turn = fix(sync, config, lake, ledger, as_of=as_of, run=run).turn
+            assert turn is not None
+        with clocked(parts, "deliver"):
+            import boto3
+
+            from sluice.access.streams import KinesisStream
+            from sluice.cohorts.turns import deliver
+
+            session = boto3.Session("bench", "bench", region_name=REGION)
+            stream = KinesisStream(STREAM, REGION, session, order["kinesis"])
+            done = deliver(sync, lake, ledger, number=turn.number, run=run, stream=stream).turn
+    assert done.state == "delivered", done
+    figures |= {f"{name}_seconds": parts[f"{name}.seconds"] for name in ("fix", "deliver")}
+    return figures | {"entering": done.counts["entering"], "exiting": done.counts["exiting"]}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    WORK = {
+        "prepare": _prepare, "diff": _diff, "lake": _lake, "change": _change, "sync": _sync,
+    }  # fmt: skip
+    an_order = json.loads(sys.stdin.read())
+    print(json.dumps(WORK[an_order["what"]](an_order)))
