@@ -4,8 +4,9 @@
 `fold_side_tables` does so with users, devices and rejects and drops what refused or killed loads left there;
 `checkpoint_tables` lets the tables open fast; `vacuum_lake` deletes the files that all this, and dead loads,
 left useless more than `retention_days` ago; `clear_staging` removes the staged rows, claims and leases of
-imports that never came back; `abort_uploads` ends uploads to the destinations' buckets that dead exports left
-open more than a day ago. Sizes and ages stand below `maintenance:` in `include/config/lake.yaml`.
+imports that never came back; `clear_syncs` removes what old turns of cohort syncs staged; `abort_uploads`
+ends uploads to the destinations' buckets that dead exports left open more than a day ago. Sizes and ages
+stand below `maintenance:` in `include/config/lake.yaml`; what a sync sent stays its `row_log_days`.
 
 **Schedule**: daily at 03:17 UTC, an hour and a minute at which little else begins. It may run at any time,
 beside imports and exports: none of them waits for it or is changed by it. A second run right after does
@@ -29,6 +30,7 @@ from sluice.config import load_config
 from sluice_airflow.operators.abort_uploads import AbortUploadsOperator
 from sluice_airflow.operators.checkpoint_tables import CheckpointTablesOperator
 from sluice_airflow.operators.clear_staging import ClearStagingOperator
+from sluice_airflow.operators.clear_syncs import ClearSyncsOperator
 from sluice_airflow.operators.compact_events import CompactEventsOperator
 from sluice_airflow.operators.fold_side_tables import FoldSideTablesOperator
 from sluice_airflow.operators.vacuum_lake import VacuumLakeOperator
@@ -69,6 +71,8 @@ with DAG(
     checkpoint_tables = CheckpointTablesOperator(task_id="checkpoint_tables", dry_run=DRY_RUN)
     vacuum_lake = VacuumLakeOperator(task_id="vacuum_lake", dry_run=DRY_RUN)
     clear_staging = ClearStagingOperator(task_id="clear_staging", dry_run=DRY_RUN)
+    clear_syncs = ClearSyncsOperator(task_id="clear_syncs", dry_run=DRY_RUN)
     abort_uploads = AbortUploadsOperator(task_id="abort_uploads", dry_run=DRY_RUN)
 
-    compact_events >> fold_side_tables >> checkpoint_tables >> vacuum_lake >> clear_staging >> abort_uploads
+    compact_events >> fold_side_tables >> checkpoint_tables >> vacuum_lake
+    vacuum_lake >> clear_staging >> clear_syncs >> abort_uploads

@@ -41,8 +41,8 @@ class Cleaned:
     folders: int = 0
 
 
-def clean(config: Config, lake: Lake, ledger: Ledger) -> Cleaned:
-    """Take away what no sync needs any more; once more changes nothing."""
+def clean(config: Config, lake: Lake, ledger: Ledger, *, dry_run: bool = False) -> Cleaned:
+    """Take away what no sync needs any more, or with `dry_run` only count it; once more changes nothing."""
     moment = ledger.now()
     days = {sync.id: sync.config.row_log_days for sync in config.syncs}
     bytes_of = lists_of = folders = 0
@@ -51,20 +51,23 @@ def clean(config: Config, lake: Lake, ledger: Ledger) -> Cleaned:
         turns = syncs.turns(ledger, chain=state.chain)
         turns_of.setdefault(state.chain.sync, []).extend(turns)
         keep = timedelta(days=days.get(state.chain.sync, _DAYS))
-        lists_of += drop_lists(lake, ledger, state.chain)
+        lists_of += drop_lists(lake, ledger, state.chain, dry_run=dry_run)
         for turn in _old(turns, moment - keep):
-            remove(lake, turn, [file.name for file in turn.files if file.sent or file.name == ROW_LOG])
-            syncs.record_gone(ledger, turn, bytes_gone=True)
             bytes_of += 1
+            if not dry_run:
+                remove(lake, turn, [file.name for file in turn.files if file.sent or file.name == ROW_LOG])
+                syncs.record_gone(ledger, turn, bytes_gone=True)
     for sync, turns in turns_of.items():
-        folders += _drop_left_over(lake, sync, {turn.folder for turn in turns}, moment)
+        folders += _drop_left_over(lake, sync, {turn.folder for turn in turns}, moment, dry_run)
     log.info(
-        "Cohort syncs: bytes of %d turns, lists of %d, %d folders taken away.", bytes_of, lists_of, folders
+        "Cohort syncs: bytes of %d turns, lists of %d, %d folders %s.",
+        *(bytes_of, lists_of, folders),
+        "to be taken away" if dry_run else "taken away",
     )
     return Cleaned(bytes_of, lists_of, folders)
 
 
-def drop_lists(lake: Lake, ledger: Ledger, chain: Chain) -> int:
+def drop_lists(lake: Lake, ledger: Ledger, chain: Chain, *, dry_run: bool = False) -> int:
     """Delete the lists of a chain's turns that a later delivered one has made needless; return how many."""
     turns = syncs.turns(ledger, chain=chain, with_lists=True)
     baseline = max(
@@ -78,9 +81,10 @@ def drop_lists(lake: Lake, ledger: Ledger, chain: Chain) -> int:
             continue
         kept = EXITING if turn.state == "delivered" and turn.counts["exiting"] else None
         lists = [file.name for file in turn.files if not file.sent and file.name not in (kept, ROW_LOG)]
-        remove(lake, turn, lists)
-        syncs.record_gone(ledger, turn, members_gone=True)
         dropped += 1
+        if not dry_run:
+            remove(lake, turn, lists)
+            syncs.record_gone(ledger, turn, members_gone=True)
     return dropped
 
 
@@ -93,13 +97,14 @@ def _old(turns: list[Turn], before: datetime) -> Iterator[Turn]:
             yield turn
 
 
-def _drop_left_over(lake: Lake, sync: str, known: set[str], moment: datetime) -> int:
+def _drop_left_over(lake: Lake, sync: str, known: set[str], moment: datetime, dry_run: bool) -> int:
     filesystem = lake.filesystem()
     dropped = 0
     for found in filesystem.get_file_info(pafs.FileSelector(f"{ROOT}/{sync}", allow_not_found=True)):
         began, _, _ = found.base_name.partition("-")
         if found.path in known or not began.isdigit() or int(began) > moment.timestamp() - _TRY_SECONDS:
             continue
-        filesystem.delete_dir(found.path)
         dropped += 1
+        if not dry_run:
+            filesystem.delete_dir(found.path)
     return dropped
