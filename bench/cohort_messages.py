@@ -54,8 +54,8 @@ def write_values(folder: Path) -> None:
     table = pa.table(
         {
             "value": users,
-            "city": [dice.choice(cities) for _ in range(USERS)],
-            "plan": pa.ExtensionArray.from_storage(pa.json_(pa.string()), plans),
+            "property:city": [dice.choice(cities) for _ in range(USERS)],
+            "property:plan": pa.ExtensionArray.from_storage(pa.json_(pa.string()), plans),
         }
     )
     pq.write_table(table, folder / "enter_values.parquet", row_group_size=122_880)
@@ -105,12 +105,12 @@ def _thousands(
 
     users: list[dict[str, Any]] = []
     for batch in pq.ParquetFile(folder / "enter_values.parquet").iter_batches(
-        65_536, columns=["value", *properties]
+        65_536, columns=["value", *(f"property:{name}" for name in properties)]
     ):
         values = batch.column("value").to_pylist()
         if properties:
-            cities = batch.column("city").to_pylist()
-            plans = map(parse, batch.column("plan").storage.to_pylist())
+            cities = batch.column("property:city").to_pylist()
+            plans = map(parse, batch.column("property:plan").storage.to_pylist())
             users += [
                 {"user_id": value, "user_properties": {"city": city, "plan": plan}}
                 for value, city, plan in zip(values, cities, plans, strict=True)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from sluice.access.streams import KinesisStream
 from sluice.cohorts.diff import Before, Lists
+from sluice.cohorts.list_files import VALUE, property_column
 from sluice.cohorts.messages import Messages, write_messages
 from sluice.cohorts.staged_file import StagedFile
 from sluice.config.cohort_destinations import KinesisCohortDestination
@@ -74,9 +75,9 @@ def value_lists(
     lists = Lists(folder, tuple(names), Before(), 0, 0, 0, 0)
     for path, columns in ((lists.enter_values_path, entering), (lists.exit_values_path, exiting)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {
-            name: _array(columns.get(name, []), (types or {}).get(name, pa.string()))
-            for name in ("value", *names)
+        arrays = {VALUE: _array(columns.get("value", []), pa.string())} | {
+            property_column(name): _array(columns.get(name, []), (types or {}).get(name, pa.string()))
+            for name in names
         }
         pq.write_table(pa.table(arrays), path)
     return lists

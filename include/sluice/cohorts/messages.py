@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sluice.cohorts.list_files import VALUE, property_column
 from sluice.cohorts.staged_file import StagedFile
 from sluice.errors import SluiceError
 from sluice.json_check import BadJson, JsonCheck
@@ -89,7 +90,7 @@ def write_messages(
         exiting = out.write(lists.exit_values_path, users, entering=False)
         entering = out.write(lists.enter_values_path, users, entering=True)
     if out.oversized:
-        pq.write_table(pa.table({"value": pa.array(out.oversized, pa.string())}), folder / OVERSIZED)
+        pq.write_table(pa.table({VALUE: pa.array(out.oversized, pa.string())}), folder / OVERSIZED)
     file = StagedFile(MESSAGES, "", out.messages, out.bytes, out.digest.hexdigest())
     return Messages(file, entering, exiting, len(out.oversized), users.skipped)
 
@@ -176,14 +177,14 @@ class _MessageFile:
         text = users.encode(user, with_properties=False)
         chunk = memoryview(text.buffers()[2])[1 : offsets(text)[1]]
         if len(chunk) > room:
-            size = pc.binary_length(user.column("value"))[0].as_py()
+            size = pc.binary_length(user.column(VALUE))[0].as_py()
             raise MessageError(
                 f"The sync {self._sync.id} has a user id of {size} bytes, for which a message of at most"
                 f" {self._max_bytes - 1} bytes has no room: keep such ids out of the cohort"
                 f" {self._sync.cohort.id}, or raise `max_message_bytes` of the destination"
                 f" {self._sync.destination.id}."
             )
-        self.oversized.append(user.column("value")[0].as_py())
+        self.oversized.append(user.column(VALUE)[0].as_py())
         return chunk
 
     def _head(self, number: int, entering: bool) -> bytes:
@@ -217,21 +218,21 @@ class _UserEncoder:
     def batches(self, values: Path) -> Iterator[pa.RecordBatch]:
         """Read a file of values in its order, in batches that one encoding takes."""
         with pq.ParquetFile(values) as file:
-            for batch in file.iter_batches(_ROWS, columns=["value", *self._properties]):
-                missing = batch.column("value").null_count
+            for batch in file.iter_batches(_ROWS, columns=[VALUE, *map(property_column, self._properties)]):
+                missing = batch.column(VALUE).null_count
                 if missing:
                     self.skipped += missing
-                    batch = batch.filter(batch.column("value").is_valid())
+                    batch = batch.filter(batch.column(VALUE).is_valid())
                 yield from _bounded(batch)
 
     def encode(self, batch: pa.RecordBatch, *, with_properties: bool = True) -> pa.StringArray:
         """Return `,{"user_id":…,"user_properties":{…}}` of each row; without properties there is no map."""
-        pieces = [',{"user_id":', *_in_quotes(as_string(batch.column("value")))]
+        pieces = [',{"user_id":', *_in_quotes(as_string(batch.column(VALUE)))]
         if with_properties and self._properties:
             before = ',"user_properties":{'
             for name in self._properties:
                 pieces += [f"{before}{json.dumps(name, ensure_ascii=False)}:"]
-                pieces += self._property(name, batch.column(name))
+                pieces += self._property(name, batch.column(property_column(name)))
                 before = ","
             pieces.append("}")
         pieces.append("}")
