@@ -24,10 +24,18 @@ from sluice.config.cohorts import CohortConfig
 from sluice.lake import Lake
 
 if TYPE_CHECKING:
-    from sluice.cohorts.id_files import IdProblem
     from sluice.ledger import Ledger
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IdProblem:
+    """A line of a file of ids that adds no member."""
+
+    line: int
+    id: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def take_snapshot(
 
         snapshot = snapshot_of_connection(cohort, config, as_of, path, sql_cursor)
     elif cohort.ids_file is not None:
-        from sluice.cohorts.id_files import snapshot_of_file
+        from sluice.cohorts.id_members import snapshot_of_file
 
         snapshot = snapshot_of_file(cohort, config, lake, ledger, path)
     else:

@@ -111,12 +111,12 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 def _refusal(node: dict[str, Any], own: Collection[str], tables: Collection[str]) -> str | None:
     """Say why a part of a statement is not taken."""
     kind = node.get("type")
+    if node.get("sample"):
+        return "the query takes a sample, which would be another one each time: take TABLESAMPLE out"
     if kind == "BASE_TABLE":
         return _refused_table(node, own, tables)
     if kind == "SHOW_REF":
         return "DESCRIBE, SHOW and SUMMARIZE give no members: write a SELECT"
-    if node.get("sample"):
-        return "the query takes a sample, which would be another one each time: take TABLESAMPLE out"
     if kind == "TABLE_FUNCTION":
         name = node["function"]["function_name"].lower()
         if name not in _TABLE_FUNCTIONS:
