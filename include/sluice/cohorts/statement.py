@@ -124,7 +124,7 @@ def _refusal(node: dict[str, Any], own: Collection[str], tables: Collection[str]
                 f"the query reads from {name}(…): it may read the tables {_list(tables)}, and use"
                 f" {_list(_TABLE_FUNCTIONS)}; no files, no network"
             )
-    return _refused_name(_name(node))
+    return _refused_function(str(node.get("function_name", "")).lower()) or _refused_column(node)
 
 
 def _refused_table(node: dict[str, Any], own: Collection[str], tables: Collection[str]) -> str | None:
@@ -138,24 +138,28 @@ def _refused_table(node: dict[str, Any], own: Collection[str], tables: Collectio
     return f"there is no table {shown}: a query reads {_list(tables)}"
 
 
-def _name(node: dict[str, Any]) -> str:
-    """Return the function's name, or that of a column that stands alone: some functions need no brackets."""
-    columns = node.get("column_names") or []
-    name = node.get("function_name") or (columns[0] if len(columns) == 1 else "")
-    return str(name).lower()
-
-
-def _refused_name(name: str) -> str | None:
+def _refused_function(name: str) -> str | None:
     if name in _CLOCKS:
-        return (
-            f"the query asks for the time of day ({name}), so that it would answer otherwise each time it is"
-            " run: use $as_of"
-        )
+        return _asks_for_the_time(name)
     if name in _DICE:
         return f"the query throws dice ({name}), so that it would answer otherwise each time it is run"
     if name in _INNARDS:
         return f"the query calls {name}, which tells of the engine and not of the events: take it out"
     return None
+
+
+def _refused_column(node: dict[str, Any]) -> str | None:
+    """Refuse a clock, which needs no brackets; other functions do, and events have a column `uuid`."""
+    columns = node.get("column_names") or []
+    name = str(columns[0]).lower() if len(columns) == 1 else ""
+    return _asks_for_the_time(name) if name in _CLOCKS else None
+
+
+def _asks_for_the_time(name: str) -> str:
+    return (
+        f"the query asks for the time of day ({name}), so that it would answer otherwise each time it is"
+        " run: use $as_of"
+    )
 
 
 def _list(names: Collection[str]) -> str:
