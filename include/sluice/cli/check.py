@@ -45,7 +45,10 @@ def check(context: click.Context, directory: Path | None, ledger_url: str | None
 
     Exits with 1 if a file has a problem or a change is refused.
     """
-    config = load_config(directory or default_directory(), thorough=True)
+    # Here and not above: every command loads this file, and the engine takes a second.
+    from sluice.cohorts.config_check import with_query_problems
+
+    config = with_query_problems(load_config(directory or default_directory(), thorough=True))
     config.raise_for_problems()
     console = Console()
     if not console.is_terminal:

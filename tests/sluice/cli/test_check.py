@@ -108,6 +108,16 @@ def test_a_converter_with_an_unknown_operator_is_found(folder):
     assert "iso_time_to_min" in str(result.exception)
 
 
+def test_a_query_without_a_property_that_is_sent_is_found(folder):
+    path = folder / "cohorts/busy.yaml"
+    path.write_text(path.read_text().replace("AS carrier", "AS airline"))
+    result = check("--config", folder)
+    assert result.exit_code == 1
+    assert "cohorts/busy.yaml, line 7: sql: the query does not return the column 'carrier'" in str(
+        result.exception
+    )
+
+
 def test_a_change_is_shown_with_its_consequence(folder, ledger_url):
     record(Ledger.open(ledger_url), folder)
     assert "Nothing differs" in check("--config", folder, "--ledger", ledger_url).output
