@@ -16,6 +16,7 @@ from sluice.cohorts.guard import beyond
 from sluice.cohorts.heartbeat import Heartbeat, give_back
 from sluice.cohorts.list_files import ENTER_VALUES, ENTERING, EXIT_VALUES, EXITING, MEMBERS
 from sluice.cohorts.row_log import ROW_LOG, write_row_log
+from sluice.cohorts.staged_file import StagingError
 from sluice.cohorts.staging import download, folder_of, upload
 from sluice.config import Config
 from sluice.config.cohort_destinations import KinesisCohortDestination, S3CohortDestination
@@ -83,6 +84,7 @@ def fix(
             job = _Fix(sync, config, lake, ledger, claim, heartbeat, as_of, sql_cursor, scratch)
             turn = job.run()
     except TurnLost as lost:
+        syncs.release(ledger, claim)
         return _skipped(ledger, sync, run, lost)
     except BaseException as error:
         give_back(ledger, claim, error)
@@ -135,6 +137,8 @@ class _Fix:
             log.info("The turn as of %s is fixed already: this run goes on with it.", own.as_of)
             return own
         last = standing.last
+        if own is not None and last is not None and self._is_overtaken(own, last):
+            raise TurnLost(f"The turn of the {own.chain} as of {_utc(own.as_of)} is over: {own.reason}")
         if last is None or not last.is_open or last.target != target:
             return None
         begun = self._streamed and last.messages_delivered > 0 and self.as_of > last.as_of
@@ -144,6 +148,11 @@ class _Fix:
             log.info("The run %s gave up the turn as of %s: this run finishes it.", last.run, last.as_of)
             return syncs.adopt(self.ledger, self.claim, last)
         return None
+
+    def _is_overtaken(self, own: Turn, last: Turn) -> bool:
+        """Whether this is a retry of a turn that a later one has superseded: no run of the past by intent."""
+        here = own.target == target_of(self._destination)
+        return own.state == "superseded" and here and own.as_of == self.as_of < last.as_of
 
     def _past(self, standing: Standing) -> Turn | None:
         """Return the turn of a run whose time is not after the last fixed one, None for any other.
@@ -271,7 +280,12 @@ class _Fix:
         """Fetch what the destination was told: the baseline, and the lists of turns that were given up."""
 
         def fetch(turn: Turn, name: str) -> Path:
-            return download(self.lake, turn, name, here / f"{turn.number}-{name}")
+            try:
+                return download(self.lake, turn, name, here / f"{turn.number}-{name}")
+            except StagingError:
+                # Gone with good reason where another run has delivered a later turn: then it has the sync.
+                syncs.renew(self.ledger, self.claim, claim_seconds(self.sync.cadence))
+                raise
 
         given_up = standing.undelivered
         if given_up:

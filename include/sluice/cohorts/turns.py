@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from sluice.cohorts.chains import chain_of, claim_seconds, target_of
 from sluice.cohorts.clean import drop_lists
 from sluice.cohorts.deliver_files import deliver_files
-from sluice.cohorts.deliver_messages import PartlyDelivered, deliver_messages
+from sluice.cohorts.deliver_messages import deliver_messages
 from sluice.cohorts.heartbeat import Heartbeat, give_back
 from sluice.cohorts.staged_file import StagedFile
 from sluice.cohorts.staging import reader, sent_files
@@ -99,6 +99,7 @@ def deliver(
                 sending.files(client)
             turn = syncs.finish(ledger, claim, turn)
     except TurnLost as lost:
+        syncs.release(ledger, claim)
         return _skipped(ledger, turn, run, str(lost))
     except BaseException as error:
         give_back(ledger, claim, error)
@@ -217,7 +218,7 @@ class _Sending:
                 budget_seconds=budget_seconds,
                 on_acknowledged=on_acknowledged,
             )
-        except PartlyDelivered:
+        except SluiceError:
             self._record(messages=arrived)
             raise
         self._record(messages=file.rows)
