@@ -15,11 +15,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluice.access.refusals import error_code
 from sluice.access.streams import StreamAccessError
 from sluice.cohorts.pacing import MAX_RECORDS, Pace, backoff
+from sluice.cohorts.staged_file import StagedFile, StagingError
 from sluice.errors import SluiceError, TransientError
 
 if TYPE_CHECKING:
     from sluice.access.streams import KinesisStream
-    from sluice.cohorts.staged_file import StagedFile
     from sluice.config.cohort_destinations import KinesisCohortDestination
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ _USERS = b',"users":['
 _LOG_SECONDS = 10.0
 
 
-class MessagesDiffer(SluiceError):
-    """The staged messages are not those that were fixed, or are too large for the stream."""
+class MessageTooLarge(SluiceError):
+    """A message has more bytes than a record of the stream may have."""
 
 
 class PartlyDelivered(TransientError):
@@ -68,7 +68,8 @@ def deliver_messages(
 
     `read` streams the staged file. Only records that the stream refused are sent again. Raises
     PartlyDelivered when the budget ends, StreamAccessError or StreamUnavailable for a stream that cannot be
-    used, MessagesDiffer for a message that is larger than the stream's records may be.
+    used, MessageTooLarge before a message is sent that the stream does not take, StagingError for staged
+    bytes that are not those that were fixed.
     """
     if start >= file.rows:
         return Delivered(0, 0, 0)
@@ -218,8 +219,8 @@ def _limits(stream: KinesisStream, client: Any, destination: KinesisCohortDestin
     return destination.shards or (facts.shards if facts else 1), max_bytes
 
 
-def _damaged(file: StagedFile, how: str) -> MessagesDiffer:
-    return MessagesDiffer(
+def _damaged(file: StagedFile, how: str) -> StagingError:
+    return StagingError(
         f"The staged file {file.name} is not what was fixed: {how}. The next run of the sync writes it anew."
     )
 
@@ -247,7 +248,7 @@ def _records(
             raise _damaged(file, "one of its lines is no message") from error
         record = _Record(data, about[destination.partition_key])
         if record.size > max_bytes:
-            raise MessagesDiffer(
+            raise MessageTooLarge(
                 f"The message {about['message_id']} has {record.size} bytes with its partition key, and a"
                 f" record of the stream {destination.stream} has at most {max_bytes}: lower"
                 f" `max_message_bytes` of the destination {destination.id}, or let the stream take more"

@@ -16,7 +16,8 @@ from stream_proxy import INTERNAL, THROTTLED, StreamProxy
 from streaming import REGION, Folder, kinesis_sync, reach, read_messages, users_messages
 
 from sluice.access.streams import StreamAccessError
-from sluice.cohorts.deliver_messages import MessagesDiffer, PartlyDelivered, deliver_messages
+from sluice.cohorts.deliver_messages import MessageTooLarge, PartlyDelivered, deliver_messages
+from sluice.cohorts.staged_file import StagingError
 
 USERS = [f"user{n}" for n in range(100)]
 
@@ -253,7 +254,7 @@ def test_a_message_above_the_records_limit_is_refused_before_it_is_sent(
     written = Delivery(kinesis, stream, tmp_path, moto_endpoint, users=users)
     written.sync = kinesis_sync(stream, max_message_bytes=1_024, max_record_bytes=2_048)
     with pytest.raises(
-        MessagesDiffer, match=r"::enter::0 has 2\d\d\d bytes.*at most 2048.*max_message_bytes"
+        MessageTooLarge, match=r"::enter::0 has 2\d\d\d bytes.*at most 2048.*max_message_bytes"
     ):
         written.run()
     assert written.requests() == []
@@ -262,10 +263,10 @@ def test_a_message_above_the_records_limit_is_refused_before_it_is_sent(
 def test_a_damaged_file_is_not_taken_for_a_whole_one(delivery, tmp_path):
     path = tmp_path / "messages.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))
-    with pytest.raises(MessagesDiffer, match="7 messages instead of 10"):
+    with pytest.raises(StagingError, match="7 messages instead of 10"):
         delivery.run()
     path.write_bytes(b"not a message\n")
-    with pytest.raises(MessagesDiffer, match="no message"):
+    with pytest.raises(StagingError, match="no message"):
         delivery.run()
 
 
