@@ -124,9 +124,10 @@ def _sample_of(lake: Lake, path: str, sync: Sync) -> list[dict[str, Any]]:
 def _sample(title: str, members: Sequence[Mapping[str, Any]], total: int) -> Iterable[str]:
     if not members:
         return
-    yield f"**{title}** (the first {len(members):,} of {total:,})" if len(members) < total else f"**{title}**"
-    yield "\n".join("- " + " · ".join(_cells(member)) for member in members)
+    which = f" (the first {len(members):,} of {total:,})" if len(members) < total else ""
+    yield f"**{title}**{which}: " + " · ".join(code(name) for name in members[0])
+    yield "\n".join("- " + " · ".join(_cell(value) for value in member.values()) for member in members)
 
 
-def _cells(member: Mapping[str, Any]) -> Iterable[str]:
-    return (f"{code(name)} {code(value)}" for name, value in member.items() if value is not None)
+def _cell(value: Any) -> str:
+    return "–" if value is None else code(value)

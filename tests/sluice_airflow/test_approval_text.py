@@ -44,7 +44,8 @@ def test_the_body_has_the_numbers_the_reason_and_a_sample():
     for cells in ("delivered sync 10", "leaving 7 (70.0%)", "entering 1", "2013-01-02 10:00 UTC 4"):
         assert cells in text
     assert "(the first 5 of 7)" in text
-    assert spans[-6:] == ["amplitude_id", "11", "user_id", "new", "plan", "pro"]
+    assert spans[-6:] == ["amplitude_id", "user_id", "plan", "11", "new", "pro"]
+    assert text.count("–") == 5
     assert "2013-01-02 22:00 UTC" in text
 
 
