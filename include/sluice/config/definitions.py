@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -86,9 +86,6 @@ class FirstSeen(ConfigModel):
 
 class Definition(ConfigModel):
     """One node of the tree: exactly one of its keys."""
-
-    # A cohort's node by any other key than these is a test of its own.
-    GROUPS: ClassVar = ("all", "any", "not_")
 
     all: Annotated[tuple[Definition, ...], Field(strict=False), OneOrMore] | None = setting(
         None, allowed="a list of definitions", meaning="All of these hold."

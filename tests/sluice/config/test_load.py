@@ -269,3 +269,24 @@ def test_asking_for_what_is_not_there_lists_what_is(folder):
     folder.export()
     with pytest.raises(SluiceError, match=r"no valid export destination hourly .*valid are: daily"):
         folder.load().export("hourly")
+
+
+@pytest.mark.parametrize(
+    ("filter", "problem"),
+    [
+        (
+            {"event_types": {"includ": ["a"], "exclude": ["b"]}},
+            "line 9: filter.event_types.includ: unknown key; did you mean include? Allowed: include,",
+        ),
+        (
+            {"where": [{"column": "city", "exists": True}, {"any": [{"column": "city", "equal": "x"}]}]},
+            "filter.where.1.any.0.equal: unknown key; did you mean equals?",
+        ),
+        ({"where": ["city"]}, "filter.where.0: not made of keys and values. Found: 'city'."),
+        ({"where": [{"column": 5, "equals": "x"}]}, "filter.where.0.column: not text"),
+        ({"where": [{"any": {"column": "city"}}]}, "filter.where.0.any: not a list."),
+    ],
+)
+def test_a_mistake_inside_lists_and_choices_is_named_with_its_own_key(folder, filter, problem):
+    folder.export(filter=filter)
+    assert problem in folder.only_problem()
