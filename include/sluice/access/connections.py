@@ -22,7 +22,7 @@ from sluice.access.queues import SqsQueue
 from sluice.access.storage import S3Store
 from sluice.access.streams import KinesisStream
 from sluice.config import Config, load_config
-from sluice.errors import SluiceError
+from sluice.errors import SluiceError, TransientError
 from sluice.lake import Lake
 from sluice.ledger import Ledger
 from sluice.ledger.tables import files
@@ -94,6 +94,34 @@ class EnvironmentAccess:
         """Return a Kinesis stream with what a connection opens it; see `store`."""
         reach = S3Store.of(**_reach(self.environ, connection_id, "kinesis", region))
         return KinesisStream(name, reach.region, reach.session, reach.endpoint_url)
+
+    def database(self, connection_id: str) -> Any:
+        """Return a DB-API connection to the PostgreSQL database of a connection.
+
+        Raises SluiceError for a connection without a variable, or of another type: only Airflow has its
+        driver; TransientError if the database does not let us in.
+        """
+        facts = _connection(self.environ, connection_id)
+        if facts is None or facts.get("conn_type") not in ("postgres", "postgresql"):
+            found = "is not set" if facts is None else f"is of type {facts.get('conn_type')!r}"
+            raise SluiceError(
+                f"{_variable(connection_id)} {found}: a query is previewed on a PostgreSQL connection that is"
+                " set there as JSON. What runs on any other, a run of the DAG cohort_sync_once shows."
+            )
+        import psycopg2  # type: ignore[import-untyped]
+
+        try:
+            return psycopg2.connect(
+                host=facts.get("host"),
+                port=facts.get("port"),
+                user=facts.get("login"),
+                password=facts.get("password"),
+                dbname=facts.get("schema"),
+            )
+        except psycopg2.OperationalError as error:
+            raise TransientError(
+                f"The database of {_variable(connection_id)} cannot be opened: {str(error).strip()}"
+            ) from error
 
 
 def ledger_url(environ: Mapping[str, str]) -> str | URL:

@@ -14,6 +14,7 @@ from sluice.errors import SluiceError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "check": ("sluice.cli.check", "check", "Validate all configuration and show what a change would do."),
     "converter": ("sluice.cli.converter", "converter", "Check, preview, test and explain converters."),
+    "cohort": ("sluice.cli.cohorts", "cohorts", "Preview cohorts; show members, history and syncs."),
     "import": ("sluice.cli.imports", "imports", "Enable sources, show what imports did, mend what failed."),
     "export": ("sluice.cli.exports", "exports", "Show what exports did and what is still to do."),
     "verify": ("sluice.cli.verify", "verify", "Compare a destination's objects with the lake."),
