@@ -450,10 +450,11 @@ def turns(
     cohort: str | None = None,
     chain: Chain | None = None,
     states: Sequence[State] | None = None,
+    kinds: Sequence[Kind] | None = None,
     with_lists: bool = False,
     limit: int | None = None,
 ) -> list[Turn]:
-    """Return turns, newest first: of a sync, of a cohort, of a chain, in some states.
+    """Return turns, newest first: of a sync, of a cohort, of a chain, in some states, of some kinds.
 
     `with_lists` leaves out those whose lists the clean-up took, and resends, which have none of their own.
     """
@@ -466,6 +467,8 @@ def turns(
         conditions.append(_of(chain))
     if states is not None:
         conditions.append(_turns.state.in_(states))
+    if kinds is not None:
+        conditions.append(_turns.kind.in_(kinds))
     if with_lists:
         conditions += [_turns.members_gone_at.is_(None), _turns.kind != "resend"]
     order = (_turns.fixed_at.desc(), _turns.number.desc())
