@@ -11,7 +11,7 @@ import click
 @click.option("--check", is_flag=True, help="Stop everything at the end; exit 0 only if the proof held.")
 @click.option("--port", default=8080, show_default=True, help="Airflow's UI; the next free port if taken.")
 def demo(check: bool, port: int) -> None:
-    """Import a year of flights, export a day by the hour, twice, and prove the result.
+    """Import a year of flights, export a day by the hour, twice, sync two cohorts, and prove the result.
 
     Everything runs on 127.0.0.1 with its data in .sluice/demo, which each demo begins anew.
     """

@@ -42,7 +42,7 @@ class CohortProof:
 
     flows: dict[datetime, Flow] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    # Files of the last hour in which somebody came and somebody left, by key; or a message.
+    # Files of the last hour in which somebody came and somebody left, by key; or the shortest message.
     sample: dict[str, str] = field(default_factory=dict)
     # How many files or different messages there are, and how many bytes they have.
     count: int = 0
@@ -113,17 +113,16 @@ def prove_messages(
         if turns and busy.keys() != before.keys():
             entering, exiting = turns.pop(0)
         members = (members | entering.keys()) - exiting
-        came = {user: {"carrier": busy[user]} for user in busy.keys() - before.keys()}
+        expected = {user: {"carrier": busy[user]} for user in busy.keys() - before.keys()}
         proof.require(members == busy.keys(), as_of, "the messages do not make what the flights say")
-        proof.require(entering == came, as_of, "other users or properties came than the flights say")
+        proof.require(entering == expected, as_of, "other users or properties came than the flights say")
         proof.require(exiting == before.keys() - busy.keys(), as_of, "other users left than the flights say")
         proof.flows[as_of] = Flow(len(members), len(entering), len(exiting))
     if turns:
         proof.problems.append(f"There are messages of {len(turns)} turns more than anything changed")
     proof.count, proof.bytes = len(different), sum(map(len, different.values()))
-    for message in messages:
-        if message["in_cohort"]:
-            proof.sample = {message["message_id"]: different[message["message_id"]].decode()}
+    came = [different[message["message_id"]] for message in messages if message["in_cohort"]]
+    proof.sample = {"message": min(came, key=len).decode()} if came else {}
     return proof
 
 

@@ -17,15 +17,15 @@ _ROWS = 3
 
 def print_cohorts(console: Console, done: CohortSyncs) -> None:
     """Print the table of hours, half of them beside the other, the files of one hour and one message."""
-    table = Table(title="Cohort syncs: members, +entered, -left", title_justify="left")
+    title = "Cohort syncs, delayed to S3 and busy to Kinesis: members, +entered, -left"
+    table = Table(title=title, title_justify="left")
     for _ in range(2):
-        table.add_column("as of (UTC)")
-        table.add_column("delayed, to S3", justify="right")
-        table.add_column("busy, to Kinesis", justify="right")
-        table.add_column("seconds", justify="right")
+        table.add_column("as of 2013, UTC")
+        for name in ("delayed", "busy", "seconds"):
+            table.add_column(name, justify="right")
     lines = [
         (
-            f"{as_of:%Y-%m-%d %H}:00",
+            f"{as_of:%m-%d %H}:00",
             _shown(done.files.flows.get(as_of)),
             _shown(done.messages.flows.get(as_of)),
             f"{seconds:.1f}",

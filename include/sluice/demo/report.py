@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from sluice.demo.cohort_report import print_cohorts
 from sluice.demo.run import Demonstration
 
 
@@ -64,6 +65,8 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
         console.print("One event:")
         console.print_json(json.dumps(json.loads(proof.sample)))
 
+    print_cohorts(console, done.cohorts)
+
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in done.seconds.items())
     console.print(f"Time: {parts}. Tasks for {len(proof.hours)} hours: {done.tasks}.")
     notified = done.notified
@@ -71,14 +74,16 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
         f"One file came by notification: its run started {notified.seconds_to_start:.1f} s after the upload,"
         f" {notified.rows:,} of its {notified.expected:,} rows are in the lake."
     )
-    for problem in [*proof.problems, *(f"{key} was written again" for key in done.written_again)]:
+    wrong = [*proof.problems, *(f"{key} was written again" for key in done.written_again)]
+    for problem in [*wrong, *done.cohorts.problems]:
         console.print(f"[bold red]Wrong:[/] {problem}", highlight=False)
     if done.holds:
         console.print(
             "[bold green]The proof holds:[/] hour by hour the exported lines are the flights of the raw file,"
             " no uuid occurs twice, every line has the 55 keys, every hour has its marker,"
             " the second backfill wrote nothing, the files replayed into an empty lake are exported again"
-            " line by line, and the notified file is in the lake."
+            " line by line, and the notified file is in the lake. Hour by hour the cohorts' files and"
+            " messages, applied one after the other, make the members that the raw file gives."
         )
     else:
         console.print("[bold red]The proof does not hold.[/]")

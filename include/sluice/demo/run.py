@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING
 from sluice.access.connections import EnvironmentAccess, store
 from sluice.config import load_config
 from sluice.demo.again import replay_and_export
-from sluice.demo.airflow_api import AirflowApi, Run
+from sluice.demo.airflow_api import AirflowApi
+from sluice.demo.backfill import backfill
+from sluice.demo.cohorts import HOURS as COHORT_HOURS
+from sluice.demo.cohorts import CohortSyncs, sync_cohorts
 from sluice.demo.flights import monthly_files, some_flights
 from sluice.demo.notified import DAG as NOTIFIED_DAG
 from sluice.demo.notified import Notified, NotifiedFile
 from sluice.demo.proof import Proof, prove, prove_again
-from sluice.errors import SluiceError
 from sluice.imports.enabling import enable
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ class Demonstration:
     tasks: int
     written_again: list[str]
     notified: NotifiedFile
+    cohorts: CohortSyncs
 
     @property
     def holds(self) -> bool:
-        """Whether the proof and the notified file hold, and the second backfill wrote nothing."""
-        return self.proof.holds and self.notified.holds and not self.written_again
+        """Whether both proofs and the notified file hold, and the second backfill wrote nothing."""
+        return self.proof.holds and self.cohorts.holds and self.notified.holds and not self.written_again
 
 
 def demonstrate(
@@ -60,9 +62,11 @@ def demonstrate(
     *,
     months: Sequence[int] = ALL_MONTHS,
     hours: int = HOURS,
+    cohort_hours: int = COHORT_HOURS,
 ) -> Demonstration:
     """Import the given months on a running stack, export the first hours of January 2nd twice, and prove it;
-    then replay the exported files into an empty lake, and prove that it exports them again.
+    then replay the exported files into an empty lake, and prove that it exports them again; then sync two
+    cohorts as of the first hours of January 30th and 31st, and prove that.
 
     Raises SluiceError if a run fails.
     """
@@ -109,16 +113,18 @@ def demonstrate(
     say(f"{NOTIFIED_DAG}: {rows} rows loaded")
 
     api.unpause(EXPORT_DAG)
-    first = _backfill(stack, api, hours, "none", say)
+    first = backfill(stack, api, EXPORT_DAG, FIRST_HOUR, hours, say, max_active_runs=4)
     seconds["backfill"] = first.seconds
     before = _versions(s3, destination.bucket)
-    second = _backfill(stack, api, hours, "completed", say)
+    second = backfill(
+        stack, api, EXPORT_DAG, FIRST_HOUR, hours, say, max_active_runs=4, reprocess="completed"
+    )
     seconds["second backfill"] = second.seconds
     after = _versions(s3, destination.bucket)
 
     began = time.monotonic()
     (project,) = destination.projects
-    proof = prove(s3, destination.bucket, project, FIRST_HOUR, _last(hours))
+    proof = prove(s3, destination.bucket, project, FIRST_HOUR, FIRST_HOUR + timedelta(hours=hours - 1))
     seconds["proof"] = time.monotonic() - began
 
     began = time.monotonic()
@@ -130,59 +136,22 @@ def demonstrate(
     prove_again(s3, destination.bucket, AGAIN, project, proof.hours)
     seconds["replay"] = time.monotonic() - began
     say(f"Replayed the {replayed:,} exported events into an empty lake and exported it to s3://{AGAIN}/")
+
+    began = time.monotonic()
+    cohorts = sync_cohorts(stack, api, say, hours=cohort_hours)
+    seconds["cohorts"] = time.monotonic() - began
     return Demonstration(
         note=note or "",
         proof=proof,
         seconds=seconds,
-        hour_seconds={run.data_hour: _seconds(run) for run in first.runs if run.data_hour is not None},
+        hour_seconds={run.data_hour: run.seconds for run in first.runs if run.data_hour is not None},
         tasks=sum(len(api.task_states(EXPORT_DAG, run.run_id)) for run in first.runs),
         written_again=sorted(
             key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
         ),
         notified=NotifiedFile(seconds_to_start, rows, NOTIFIED_ROWS),
+        cohorts=cohorts,
     )
-
-
-@dataclass(frozen=True)
-class _Backfill:
-    runs: list[Run]
-    seconds: float
-
-
-def _last(hours: int) -> datetime:
-    return FIRST_HOUR + timedelta(hours=hours - 1)
-
-
-def _backfill(
-    stack: LocalStack, api: AirflowApi, hours: int, reprocess: str, say: Callable[[str], None]
-) -> _Backfill:
-    """Run Airflow's own backfill of the hours to its end."""
-    began, since = time.monotonic(), datetime.now(UTC)
-    done = subprocess.run(
-        [
-            *("airflow", "backfill", "create", "--dag-id", EXPORT_DAG),
-            *("--from-date", FIRST_HOUR.isoformat(), "--to-date", _last(hours).isoformat()),
-            *("--max-active-runs", "4", "--reprocess-behavior", reprocess),
-        ],
-        env=stack.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SluiceError(f"`airflow backfill create` ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    say(f"{EXPORT_DAG}: backfill of {hours} hours, --reprocess-behavior {reprocess}")
-
-    def of_this_backfill(run: Run) -> bool:
-        mine = run.data_hour is not None and FIRST_HOUR <= run.data_hour <= _last(hours)
-        # A run that waits to be reprocessed still shows its last end.
-        return mine and (run.state not in ("success",) or (run.ended is not None and run.ended > since))
-
-    runs = api.wait_for_runs(EXPORT_DAG, of_this_backfill, hours, check=stack.check)
-    seconds = time.monotonic() - began
-    say(f"{EXPORT_DAG}: {len(runs)} hours in {seconds:.0f} s, {seconds / len(runs):.1f} s an hour")
-    api.wait_for_backfills(EXPORT_DAG, check=stack.check)
-    return _Backfill(runs, seconds)
 
 
 def _make_buckets(client: S3Client, *names: str) -> None:
@@ -201,7 +170,3 @@ def _versions(client: S3Client, bucket: str) -> dict[str, tuple[str, datetime]]:
         for entry in page.get("Contents", ())
         if day in entry["Key"]
     }
-
-
-def _seconds(run: Run) -> float:
-    return (run.ended - run.started).total_seconds() if run.started and run.ended else 0.0
