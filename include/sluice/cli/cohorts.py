@@ -18,6 +18,7 @@ from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cli.options import CONFIG, LEDGER
+from sluice.cli.syncs import history, log, members, status
 from sluice.cohorts.external import open_cursor
 from sluice.cohorts.query import query_of
 from sluice.cohorts.snapshot import Snapshot, take_snapshot
@@ -37,6 +38,10 @@ def cohorts(context: click.Context, directory: Path | None, ledger_url: str | No
     Connections are those of the environment: AIRFLOW_CONN_<ID> as JSON, else boto3's own chain.
     """
     context.obj = EnvironmentAccess(directory, ledger_url)
+
+
+for command in (history, log, members, status):
+    cohorts.add_command(command)
 
 
 @cohorts.command()
