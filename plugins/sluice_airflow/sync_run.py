@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sluice_airflow.listeners.run_note import NOTE_KEY
 
@@ -61,6 +64,20 @@ def run_name(context: Mapping[str, Any]) -> str:
     """Return the name of the run in the ledger, the same for its tasks and for their retries."""
     run = context["dag_run"]
     return f"{run.dag_id}/{run.run_id}"
+
+
+@contextmanager
+def failure_noted(context: Mapping[str, Any], sync: str) -> Iterator[None]:
+    """Leave a note that the task failed, if it does; why, its log says, where fewer people look."""
+    try:
+        yield
+    except (AirflowSkipException, AirflowFailException):
+        raise
+    except Exception as error:
+        leave_note(
+            context, sync, f"{context['ti'].task_id.rpartition('.')[2]} failed ({type(error).__name__})."
+        )
+        raise
 
 
 def leave_note(context: Mapping[str, Any], sync: str, text: str) -> None:

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from sluice_airflow.assets import sync_asset
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import leave_note, run_name, seconds_left, summary
+from sluice_airflow.sync_run import failure_noted, leave_note, run_name, seconds_left, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,15 +40,16 @@ class DeliverSyncOperator(BaseOperator):
 
         hook = SluiceHook()
         sync = hook.config.sync(self.sync)
-        delivery = deliver(
-            sync,
-            hook.lake,
-            hook.ledger,
-            number=self.turn["turn"],
-            run=run_name(context),
-            budget_seconds=self._budget(context, sync),
-            **_receiver(hook, sync),
-        )
+        with failure_noted(context, self.sync):
+            delivery = deliver(
+                sync,
+                hook.lake,
+                hook.ledger,
+                number=self.turn["turn"],
+                run=run_name(context),
+                budget_seconds=self._budget(context, sync),
+                **_receiver(hook, sync),
+            )
         if delivery.skipped:
             reason = delivery.reason or "Another run has this sync."
             leave_note(context, self.sync, f"skipped. {reason}")

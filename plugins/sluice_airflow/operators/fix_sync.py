@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import as_of, leave_note, run_name, run_type, summary
+from sluice_airflow.sync_run import as_of, failure_noted, leave_note, run_name, run_type, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,7 +48,10 @@ class FixSyncOperator(BaseOperator):
                 " (`enabled: false`); backfills and runs by hand work on."
             )
         connection = sync.cohort.connection
-        with nullcontext() if connection is None else sql_cursor(connection) as cursor:
+        with (
+            failure_noted(context, self.sync),
+            nullcontext() if connection is None else sql_cursor(connection) as cursor,
+        ):
             fixed = fix(
                 sync,
                 hook.config,
