@@ -16,7 +16,7 @@ from sluice.cohorts.list_files import AMPLITUDE_ID
 from sluice.errors import SluiceError
 
 # What a batch of one file may take in memory: by rows, and by bytes where a row is long.
-_MIN_ROWS, _ROWS = 1_000, 1 << 18
+_MIN_ROWS, _ROWS = 1_000, 1 << 17
 _BYTES = 64 << 20
 
 
