@@ -1,16 +1,19 @@
 """The lists of a turn, against their definition as sets (architecture invariant 7, decisions K-15)."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from streaming import kinesis_sync, read_messages
 
 from sluice.cohorts import sorted_blocks
 from sluice.cohorts.diff import Before, SnapshotError, diff
 from sluice.cohorts.list_files import property_column
+from sluice.cohorts.messages import write_messages
 from sluice.cohorts.property_text import PropertyError
 from sluice.cohorts.sorted_blocks import UnorderedList
 
@@ -239,3 +242,13 @@ def test_a_snapshot_that_is_not_ordered_is_refused(tmp_path):
 def test_a_value_of_a_type_without_text_is_refused(tmp_path):
     with pytest.raises(PropertyError, match="property plan has the type list"):
         turn(tmp_path / "0", {(1, "a"): [1]}, property_type=pa.list_(pa.int64()), match_by="plan")
+
+
+def test_the_messages_of_a_stream_come_from_the_value_files(tmp_path):
+    """The files that the diff writes are those that the messages are made of."""
+    sync = kinesis_sync(properties=["plan"])
+    lists = turn(tmp_path / "0", {(1, "a"): "gold", (2, "a"): "free", (3, None): None}, values=True)
+    made = write_messages(lists, sync, sync.destination, SimpleNamespace(computed_time=1), lists.folder)
+    assert (made.entering, made.exiting, made.skipped) == (1, 0, 0)
+    (message,) = read_messages(lists.folder)
+    assert message["users"] == [{"user_id": "a", "user_properties": {"plan": "gold"}}]

@@ -29,7 +29,7 @@ def block(language):
 
 def destination():
     return S3CohortDestination(
-        id="crm", name="CRM", owner="owner@example.com", projects=[187520], kind="s3", bucket="b",
+        id="crm", name="CRM", owner="owner@example.com", projects=[187520], kind="s3", bucket="sluice-audiences",
         path="audiences",
     )  # fmt: skip
 
