@@ -29,8 +29,8 @@ def block(language):
 
 def destination():
     return S3CohortDestination(
-        id="crm", name="CRM", owner="owner@example.com", projects=[187520], kind="s3", bucket="sluice-audiences",
-        path="audiences",
+        id="crm", name="CRM", owner="owner@example.com", projects=[187520], kind="s3",
+        bucket="sluice-audiences", path="audiences",
     )  # fmt: skip
 
 
