@@ -235,6 +235,7 @@ def test_a_sync_beyond_its_limits_waits_alone_until_a_person_answers_or_nobody_d
     runs.answer(third, "guarded_crm.approve_sync", "Approve", who="bob")
     assert runs.states(third)["guarded_crm.deliver_sync"] == "success"
     assert runs.returned(third, "guarded_crm.approve_sync") == {"approved_by": "bob"}
+    assert runs.note(third).splitlines()[0] == "guarded_crm: approved by bob."
     assert audience("guarded") == set()
 
 

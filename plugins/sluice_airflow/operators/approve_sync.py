@@ -72,7 +72,7 @@ class ApproveSyncOperator(HITLOperator):
         who = (answer["responded_by_user"] or {}).get("name")
         if answer["chosen_options"] == [APPROVE]:
             approve(sync, hook.ledger, number=number, by=who)
-            self.log.info("%s approved.", who)
+            leave_note(context, self.sync, f"approved by {who}.")
             return {"approved_by": who}
         reason = f"{who} rejected the sync: nothing was sent, and its baseline stays."
         decline(sync, hook.ledger, number=number, reason=reason, by=who)
