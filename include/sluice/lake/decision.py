@@ -17,7 +17,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 
 from sluice.lake.duplicates import Dropped, choose_sample
 from sluice.lake.key_search import find_keys
@@ -290,7 +289,7 @@ def _take_unused(snapshot: Snapshot, size: int) -> range:
     while True:
         start = (1 << 40) + secrets.randbelow(1 << 51)
         block = take_block(snapshot.ledger, f"amplitude_id:{snapshot.project}", asked, start=start)
-        within = (pads.field("amplitude_id") >= block.start) & (pads.field("amplitude_id") < block.stop)
+        within = (pc.field("amplitude_id") >= block.start) & (pc.field("amplitude_id") < block.stop)
         if not any(snapshot.dataset(table).count_rows(filter=within) for table in ("users", "devices")):
             return block[:size]
         asked *= 2

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as pads
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sluice.lake.key_search import Found
@@ -270,7 +270,7 @@ def sampled_duplicates(lake: Lake, ledger: Ledger, project: int, source: str) ->
     names = list(DuplicateRow.__dataclass_fields__)
     batches = snapshot.dataset("duplicates").to_batches(
         columns=["n", "attempt", *names],
-        filter=pads.field("source") == source,
+        filter=pc.field("source") == source,
         batch_size=1024,
         batch_readahead=1,
         fragment_readahead=1,

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from sluice.lake.key_cache import BLOCK_ROWS, Block, KeyCache
@@ -90,9 +89,9 @@ def key_files(snapshot: Snapshot, since: datetime | None) -> list[KeyFile]:
         return []
     for name in {_LOW, _HIGH} - set(actions.column_names):
         actions = actions.append_column(name, pa.nulls(actions.num_rows, TIMESTAMP))
-    selected = actions.filter(pads.field("partition.app") == snapshot.project)
+    selected = actions.filter(pc.field("partition.app") == snapshot.project)
     if since is not None:
-        high = pads.field(_HIGH)
+        high = pc.field(_HIGH)
         # A file of which the log gives no bounds, as another engine may write it, can hold any time.
         selected = selected.filter(high.is_null() | (high >= pa.scalar(since, TIMESTAMP)))
     one_instant = pc.fill_null(pc.equal(selected[_LOW], selected[_HIGH]), False)

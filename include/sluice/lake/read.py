@@ -8,7 +8,6 @@ from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from sluice.lake.merge import TimedFile, in_order
@@ -63,11 +62,11 @@ class EventReader:
         """Return the data files that can hold rows of that time."""
         if not self._actions.num_rows:
             return []
-        lowest, highest = pads.field(_FIRST), pads.field(_LAST)
+        lowest, highest = pc.field(_FIRST), pc.field(_LAST)
         # A file of which the log gives no bounds, as another engine may write it, can hold any time.
         selected = self._actions.filter(
-            (pads.field("partition.app") == project)
-            & (pads.field("partition.upload_date") == pa.scalar(first.date(), pa.date32()))
+            (pc.field("partition.app") == project)
+            & (pc.field("partition.upload_date") == pa.scalar(first.date(), pa.date32()))
             & (lowest.is_null() | (lowest < pa.scalar(end, TIMESTAMP)))
             & (highest.is_null() | (highest >= pa.scalar(first, TIMESTAMP)))
         )

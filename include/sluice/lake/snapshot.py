@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction
@@ -21,6 +21,10 @@ from sluice.lake.projection import catch_up
 from sluice.lake.store import SCHEMAS, SIDE_TABLES, Lake, LakeError
 from sluice.ledger import Ledger
 from sluice.ledger.tables import lake_versions, loads, projects
+
+if TYPE_CHECKING:
+    # Importing it takes a third of a second, as pandas comes with it: only who scans has to wait for that.
+    import pyarrow.dataset as pads
 
 # Instants have the precision of Amplitude's own: milliseconds (amplitude-spec 1.4).
 TICK = timedelta(milliseconds=1)
