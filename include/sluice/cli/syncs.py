@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cohorts.intervals import members_at, synced_turn
-from sluice.cohorts.row_log import ROW_LOG
+from sluice.cohorts.list_files import ROW_LOG
 from sluice.cohorts.status import arrived, status_of
 from sluice.errors import SluiceError
 from sluice.lake.staged import open_staged

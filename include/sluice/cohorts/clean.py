@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 
 import pyarrow.fs as pafs
 
-from sluice.cohorts.list_files import EXITING
-from sluice.cohorts.row_log import ROW_LOG
+from sluice.cohorts.list_files import EXITING, ROW_LOG
 from sluice.cohorts.staging import ROOT, remove
 from sluice.config import Config
 from sluice.lake import Lake

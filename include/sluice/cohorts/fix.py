@@ -14,8 +14,8 @@ from sluice.cohorts import csv_files, diff, messages
 from sluice.cohorts.chains import chain_of, claim_seconds, target_of
 from sluice.cohorts.guard import beyond
 from sluice.cohorts.heartbeat import Heartbeat, give_back
-from sluice.cohorts.list_files import ENTER_VALUES, ENTERING, EXIT_VALUES, EXITING, MEMBERS
-from sluice.cohorts.row_log import ROW_LOG, write_row_log
+from sluice.cohorts.list_files import ENTER_VALUES, ENTERING, EXIT_VALUES, EXITING, MEMBERS, ROW_LOG
+from sluice.cohorts.row_log import write_row_log
 from sluice.cohorts.staged_file import StagingError
 from sluice.cohorts.staging import download, folder_of, upload
 from sluice.config import Config

@@ -14,6 +14,8 @@ ENTERING = "entering.parquet"
 EXITING = "exiting.parquet"
 ENTER_VALUES = "enter_values.parquet"
 EXIT_VALUES = "exit_values.parquet"
+# Who was added, removed and skipped, and why; see row_log.py.
+ROW_LOG = "row_log.parquet"
 
 AMPLITUDE_ID = "amplitude_id"
 VALUE = "value"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sluice.cohorts.diff import Lists
-from sluice.cohorts.list_files import AMPLITUDE_ID, VALUE
+from sluice.cohorts.list_files import AMPLITUDE_ID, ROW_LOG, VALUE
 
-ROW_LOG = "row_log.parquet"
+if TYPE_CHECKING:
+    from sluice.cohorts.diff import Lists
 
 # Reasons that stand in the log.
 UNRESOLVED = "unresolved mapping"
