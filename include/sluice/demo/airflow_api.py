@@ -108,14 +108,13 @@ class AirflowApi:
         count: int,
         *,
         check: Callable[[], None],
-        progress: Callable[[int], None] = lambda done: None,
         seconds: float = 600,
     ) -> list[Run]:
         """Wait until `count` runs that `select` takes have finished; `check` raises if a service died.
 
-        Raises SluiceError at the first run that failed, or when the time is over.
+        Raises SluiceError at the first run that failed, or when no further one ends in so many seconds.
         """
-        deadline = time.monotonic() + seconds
+        finished, deadline = 0, time.monotonic() + seconds
         while True:
             check()
             mine = [run for run in self.runs(dag_id) if select(run)]
@@ -124,11 +123,14 @@ class AirflowApi:
                 states = self.task_states(dag_id, failed[0].run_id)
                 raise SluiceError(f"The run {failed[0].run_id} of {dag_id} failed: {states}")
             done = [run for run in mine if run.state in FINISHED]
-            progress(len(done))
             if len(done) >= count and len(done) == len(mine):
                 return sorted(done, key=lambda run: run.run_id)
+            if len(done) > finished:
+                finished, deadline = len(done), time.monotonic() + seconds
             if time.monotonic() > deadline:
-                raise SluiceError(f"{len(done)} of {count} runs of {dag_id} finished in {seconds:.0f} s.")
+                raise SluiceError(
+                    f"{finished} of {count} runs of {dag_id} are over; no other one was in {seconds:.0f} s."
+                )
             time.sleep(0.5)
 
     def wait_for_backfills(self, dag_id: str, *, check: Callable[[], None], seconds: float = 120) -> None:
