@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from sluice.cohorts.scan import Scan
 from sluice.lake import Lake
 from sluice.lake.schema import EVENTS, EXPORT_KEYS, ORDER, TIMESTAMP
 
@@ -17,10 +18,6 @@ EVENTS_TABLE = "events"
 # The keys of an exported event, the partition, and what makes the order of a project's rows a total one.
 EVENT_TABLE_COLUMNS = (*EXPORT_KEYS, "upload_date", *(name for name in ORDER if name not in EXPORT_KEYS))
 TABLES = {EVENTS_TABLE: EVENT_TABLE_COLUMNS}
-
-# Arrow's own choice, 16 batches of 4 files, takes hundreds of megabytes where properties are read.
-_BATCHES_AHEAD = 4
-_FILES_AHEAD = 2
 
 
 @dataclass
@@ -41,13 +38,12 @@ class EventFiles(pads.FileSystemDataset):  # type: ignore[misc]
 
     reads: Reads
 
-    def scanner(self, **options: Any) -> pads.Scanner:
-        """Return the scanner of one look at the table, with little read ahead."""
-        wanted = options.get("filter")
-        self.reads.files += sum(1 for _ in self.get_fragments(wanted))
-        self.reads.columns |= dict.fromkeys(options.get("columns") or self.schema.names)
-        ahead = {"batch_readahead": _BATCHES_AHEAD, "fragment_readahead": _FILES_AHEAD}
-        return super().scanner(**(options | ahead))
+    def scanner(self, *, columns: Sequence[str], filter: pads.Expression | None = None, **_: Any) -> Scan:
+        """Return one look at the files, as the engine asks for it."""
+        files = list(self.get_fragments(filter))
+        self.reads.files += len(files)
+        self.reads.columns |= dict.fromkeys(columns)
+        return Scan(files, self.schema, columns, filter)
 
 
 @dataclass(frozen=True)

@@ -238,3 +238,15 @@ def test_a_lake_that_was_never_made(tmp_path):
     cohort = cohort_of(sql=EVERYBODY)
     with pytest.raises(LakeError, match="There is no table 'events'"):
         take_snapshot(cohort, config_of(cohort), Lake(str(tmp_path / "none")), AS_OF, tmp_path / "s.parquet")
+
+
+def test_a_lake_on_s3(s3_store, bucket, tmp_path):
+    lake = Lake(f"s3://{bucket}/lake", s3_store.delta_options())
+    lake.create()
+    add_events(lake, [{"amplitude_id": 1, "user_id": "u", "user_properties": {"plan": "gold"}}])
+    add_events(lake, [{"amplitude_id": 2, "server_upload_time": NOON - 9 * DAY}])
+    cohort = cohort_of(definition={"did": {"event": "tested", "last_days": 3}}, properties=["plan"])
+    snapshot = take_snapshot(cohort, config_of(cohort), lake, AS_OF, tmp_path / "snapshot.parquet")
+    rows = pq.read_table(snapshot.path).to_pylist()
+    assert rows == [{"amplitude_id": 1, "user_id": "u", "plan": '"gold"'}]
+    assert (snapshot.reads.files, snapshot.reads.of_files) == (1, 2)
