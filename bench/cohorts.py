@@ -1,12 +1,10 @@
-"""The members of a cohort compared with those of the last sync, and the three CSV files; a real-time sync.
+"""The members of a cohort compared with those of the last sync, and the three CSV files.
 
 Ten and fifty million members of which 5 % leave and as many enter, one property each, beside what others
 would write with pandas, polars or Python's sets. Each contestant runs in a process of its own and reads the
 same snapshots; Sluice writes the lists that the next sync starts from besides. Time and CPU are taken around
 the work, without the imports, memory over the process and what it starts. Before the timing, each must write
-the same rows. The real-time sync has a million members and 100 changes, on a lake of ten million events on
-SeaweedFS, and sends to moto's Kinesis; its imports are counted. Peers: bench/peers. Messages by themselves:
-bench/cohort_messages.py.
+the same rows. Peers: bench/peers. Messages and a whole sync: bench/cohort_messages.py, cohort_real_time.py.
 """
 
 from __future__ import annotations
@@ -39,9 +37,6 @@ MEMORY_SHARE = 0.8
 DIFFTYPES = ("entering", "exiting", "existing")
 AS_OF = datetime(2013, 1, 2, tzinfo=UTC)
 
-EVENTS, USERS, CHANGES = int(10_000_000 * SCALE), int(1_000_000 * SCALE), 100
-BUCKET, STREAM, SHARDS, REGION = "bench-cohorts", "audiences", 10, "us-east-1"
-
 
 def run() -> dict[str, Any]:
     """Measure; the figures' names say their units."""
@@ -54,7 +49,6 @@ def run() -> dict[str, Any]:
         figures["cohort.diff_10m_seconds"] = figures["cohort.diff_10m.sluice.seconds"]
         figures["cohort.diff_50m_seconds"] = figures["cohort.diff_50m.sluice.seconds"]
         figures["cohort.diff_50m_peak_memory_mb"] = figures["cohort.diff_50m.sluice.peak_memory_mb"]
-    figures |= _real_time()
     return figures
 
 
@@ -243,140 +237,7 @@ def _diff(order: dict[str, Any]) -> dict[str, Any]:
     return figures | {"csv_mb": sum(file.bytes for file in files) / 1e6}
 
 
-def _real_time() -> dict[str, Any]:
-    """A minute of a real-time sync: the query, the lists, the messages, and PutRecords."""
-    import boto3
-
-    from sluice.local.moto import Moto
-    from sluice.local.seaweedfs import SeaweedFS
-
-    with (
-        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
-        SeaweedFS(Path(folder)) as server,
-        Moto(Path(folder)) as moto,
-    ):
-        access = server.access
-        access.client().create_bucket(Bucket=BUCKET)
-        order = {
-            "folder": folder,
-            "endpoint_url": access.endpoint_url,
-            "access_key": access.access_key,
-            "secret_key": access.secret_key,
-            "kinesis": moto.endpoint,
-        }
-        kinesis = boto3.client(
-            "kinesis", endpoint_url=moto.endpoint, region_name=REGION,
-            aws_access_key_id="bench", aws_secret_access_key="bench",
-        )  # fmt: skip
-        kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)
-        _ours(order, "lake")
-        first = _ours(order | {"number": 0}, "sync")
-        _ours(order, "change")
-        second = _ours(order | {"number": 1}, "sync")
-    if (first["entering"], second["entering"], second["exiting"]) != (USERS, CHANGES // 2, CHANGES // 2):
-        raise RuntimeError(f"The syncs sent something else: {first}, {second}")
-    figures: dict[str, Any] = {
-        "cohort.real_time.events": EVENTS,
-        "cohort.real_time.members": USERS,
-        "cohort.real_time.changes": CHANGES,
-        "cohort.real_time.first_seconds": first["seconds"],
-        "cohort.real_time_seconds": second["seconds"],
-    }
-    names = ("fix_seconds", "deliver_seconds", "cpu_seconds", "peak_memory_mb")
-    return figures | {f"cohort.real_time.{name}": second[name] for name in names}
-
-
-def _real_time_sync() -> Any:
-    """Everybody with an event, but those who came back after the first sync."""
-    from bench._cohort_lake import END, PROJECT
-    from sluice.config import CohortConfig, KinesisCohortDestination, Sync, SyncConfig
-
-    owner = "owner@example.com"
-    end = f"TIMESTAMPTZ '{END.isoformat()}'"
-    sql = f"""
-        SELECT amplitude_id, max(user_id) AS user_id FROM events
-        WHERE server_upload_time >= $as_of - INTERVAL 31 DAY
-        GROUP BY amplitude_id
-        HAVING max(server_upload_time) < {end} OR min(server_upload_time) >= {end}
-    """
-    config = SyncConfig(id="everybody_push", destination="push", cadence="real_time")
-    cohort = CohortConfig(
-        id="everybody", name="Everybody", owner=owner, project=PROJECT, sql=sql, syncs=(config,)
-    )
-    destination = KinesisCohortDestination(
-        id="push", name="Push", owner=owner, projects=(PROJECT,), kind="kinesis", stream=STREAM, region=REGION
-    )
-    return Sync(config, cohort, destination)
-
-
-def _lake_of(order: dict[str, Any]) -> Any:
-    from sluice.access.storage import S3Store
-    from sluice.lake import Lake
-
-    store = S3Store.of(
-        access_key=order["access_key"], secret_key=order["secret_key"], endpoint_url=order["endpoint_url"]
-    )
-    return Lake(f"s3://{BUCKET}/lake", store.delta_options())
-
-
-def _lake(order: dict[str, Any]) -> dict[str, Any]:
-    from bench._cohort_lake import write_lake
-
-    write_lake(_lake_of(order), EVENTS, USERS)
-    return {}
-
-
-def _change(order: dict[str, Any]) -> dict[str, Any]:
-    """Let half of the changes be new users, and half known ones who come back."""
-    from bench._cohort_lake import END, add_users
-
-    for first in (0, USERS):
-        add_users(_lake_of(order), CHANGES // 2, first, END + timedelta(seconds=5))
-    return {}
-
-
-def _sync(order: dict[str, Any]) -> dict[str, Any]:
-    """Fix a turn as of a minute and deliver it, as the two tasks of a run do; the imports are counted."""
-    figures: dict[str, Any] = {}
-    parts: dict[str, float] = {}
-    with clocked(figures):
-        with clocked(parts, "fix"):
-            from bench._cohort_lake import END, PROJECT
-            from sluice.cohorts.fix import fix
-            from sluice.config import Config
-            from sluice.config.projects import Organisation, Project
-            from sluice.ledger import Ledger
-
-            sync = _real_time_sync()
-            config = Config(
-                Path(),
-                organisations=(Organisation(id=1, name="Owner"),),
-                projects=(Project(id=PROJECT, name="Bench", organisation=1),),
-                cohorts=(sync.cohort,),
-            )
-            lake, ledger = _lake_of(order), Ledger.open(f"sqlite:///{order['folder']}/ledger.db")
-            run = f"minute-{order['number']}"
-            as_of = END + timedelta(minutes=order["number"])
-            turn = fix(sync, config, lake, ledger, as_of=as_of, run=run).turn
-            assert turn is not None
-        with clocked(parts, "deliver"):
-            import boto3
-
-            from sluice.access.streams import KinesisStream
-            from sluice.cohorts.turns import deliver
-
-            session = boto3.Session("bench", "bench", region_name=REGION)
-            stream = KinesisStream(STREAM, REGION, session, order["kinesis"])
-            done = deliver(sync, lake, ledger, number=turn.number, run=run, stream=stream).turn
-    assert done.state == "delivered", done
-    figures |= {f"{name}_seconds": parts[f"{name}.seconds"] for name in ("fix", "deliver")}
-    return figures | {"entering": done.counts["entering"], "exiting": done.counts["exiting"]}
-
-
 if __name__ == "__main__":
-    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    WORK = {
-        "prepare": _prepare, "diff": _diff, "lake": _lake, "change": _change, "sync": _sync,
-    }  # fmt: skip
+    WORK = {"prepare": _prepare, "diff": _diff}
     an_order = json.loads(sys.stdin.read())
     print(json.dumps(WORK[an_order["what"]](an_order)))
