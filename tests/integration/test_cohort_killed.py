@@ -14,6 +14,7 @@ from cohort_worker import Ends, Work
 
 from sluice.access.storage import S3Store
 from sluice.cohorts.clean import clean
+from sluice.cohorts.staging import remove
 from sluice.ledger import syncs
 
 pytestmark = pytest.mark.integration
@@ -90,6 +91,12 @@ def test_a_killed_process_harms_nobody(ends: Ends, kind: str) -> None:
     assert [turn.state for turn in syncs.turns(there.ledger)] == ["delivered", "superseded", "delivered"]
     # What the killed tries left behind is not old enough to be taken away.
     assert clean(_NoSyncs, there.lake, there.ledger).folders == 0  # type: ignore[arg-type]
+    turns = syncs.turns(there.ledger)
+    remove(there.lake, turns[1], [file.name for file in turns[1].files])
+    listed = there.bucket.list_objects_v2(Bucket=ends.bucket, Prefix="lake/_syncs/")["Contents"]
+    folders = {entry["Key"].split("/")[3] for entry in listed}
+    assert {turn.folder.split("/")[2] in folders for turn in (turns[0], turns[2])} == {True}
+    assert turns[1].folder.split("/")[2] not in folders
 
 
 class _NoSyncs:

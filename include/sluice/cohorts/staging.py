@@ -91,13 +91,18 @@ def sent_files(turn: Turn) -> list[StagedFile]:
 
 def remove(lake: Lake, turn: Turn, names: Iterable[str]) -> int:
     """Delete files of a turn; those that are gone already do not matter. Return how many there were."""
+    filesystem = lake.filesystem()
     removed = 0
     for name in names:
         try:
-            lake.filesystem().delete_file(f"{turn.folder}/{name}")
+            filesystem.delete_file(f"{turn.folder}/{name}")
         except FileNotFoundError:
             continue
         removed += 1
+    # An empty folder stays on a disk; on a store Arrow makes an object of it.
+    left = pafs.FileSelector(turn.folder, allow_not_found=True)
+    if removed and not filesystem.get_file_info(left):
+        filesystem.delete_dir(turn.folder)
     return removed
 
 

@@ -25,6 +25,10 @@ def staged(there: Syncs, turn):
     return {info.base_name for info in found}
 
 
+def folders(there: Syncs, sync):
+    return {info.base_name for info in there.lake.filesystem().get_file_info(FileSelector(f"_syncs/{sync}"))}
+
+
 def grow_old(there: Syncs):
     """Let all turns have ended four days ago."""
     then = there.ledger.now() - timedelta(days=4)
@@ -78,6 +82,7 @@ def test_what_a_maybe_needs_stays_however_old(cohort_syncs):
     # Delivered: now what was given up is needed no more.
     clean(CONFIG, there.lake, there.ledger)
     assert staged(there, fixed) == set()
+    assert fixed.folder.rpartition("/")[2] not in folders(there, "stream")
     assert staged(there, unsent) == {"messages.jsonl", "row_log.parquet"}
 
 
@@ -115,8 +120,7 @@ def test_what_a_killed_try_left_goes_after_two_days(cohort_syncs):
             out.write(b"half")
     assert clean(CONFIG, there.lake, there.ledger).folders == 1
     assert staged(there, turn)
-    left = {info.base_name for info in files.get_file_info(FileSelector("_syncs/files"))}
-    assert left == {turn.folder.rpartition("/")[2], f"{moment}-7"}
+    assert folders(there, "files") == {turn.folder.rpartition("/")[2], f"{moment}-7"}
 
 
 def test_a_baseline_that_somebody_changed_is_told_from_what_was_fixed(cohort_syncs, tmp_path):

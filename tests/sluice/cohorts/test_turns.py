@@ -12,7 +12,6 @@ from sluice.cohorts.fix import SyncRefused
 from sluice.cohorts.guard import exit_share
 from sluice.cohorts.row_log import UNRESOLVED
 from sluice.cohorts.turns import approve, decline
-from sluice.config.cohort_destinations import S3CohortDestination
 from sluice.errors import SluiceError
 from sluice.ledger import syncs
 
@@ -467,7 +466,3 @@ def test_a_file_skips_nobody(cohort_syncs):
     turn = there.turn(FILES, hour(1), "a", PEOPLE).turn
     rows = staged_rows(there.lake, f"{turn.folder}/row_log.parquet")
     assert [row["operation"] for row in rows] == ["added"] * 3
-
-
-def test_the_destination_of_a_file_is_an_s3_destination():
-    assert isinstance(FILES.destination, S3CohortDestination)
