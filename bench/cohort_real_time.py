@@ -19,10 +19,11 @@ from bench._measure import clocked, in_child
 
 # Less only to try the benchmark itself.
 SCALE = float(os.environ.get("SLUICE_BENCH_SCALE", "1"))
-EVENTS, USERS, CHANGES = int(10_000_000 * SCALE), int(1_000_000 * SCALE), 100
+EVENTS, CHANGES, TURNS = int(10_000_000 * SCALE), 100, 3
+# A real-time cohort has at most a million members, the newcomers of all turns among them.
+USERS = int(1_000_000 * SCALE) - TURNS * CHANGES
 BUCKET, STREAM, REGION = "bench-real-time", "bench-real-time", "us-east-1"
 SYNC = "everybody_now"
-TURNS = 3
 
 _PROJECTS = """
 organisations: [{id: 1, name: Bench}]
