@@ -210,6 +210,9 @@ def _diff(order: dict[str, Any]) -> dict[str, Any]:
     """Compare with the last sync and write the three files."""
     from types import SimpleNamespace
 
+    # Arrow imports it with its first array, if it is there.
+    import pandas  # noqa: F401
+
     from sluice.cohorts.csv_files import write_csv_files
     from sluice.cohorts.diff import Before, diff
     from sluice.config import S3CohortDestination
