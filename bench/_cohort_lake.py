@@ -1,4 +1,4 @@
-"""A lake of ten million events of a million users, as a cohort's query meets it: days of rows in their order."""
+"""A lake of ten million events of a million users, as a cohort's query meets it: days of rows, in order."""
 
 from __future__ import annotations
 
