@@ -7,6 +7,7 @@ settings. Memory is bounded; what does not fit spills to a folder of its own. Ta
 
 from __future__ import annotations
 
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +40,11 @@ _LOCKS = (
     "lock_configuration = true",
 )
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large", "max_temp_directory_size")
+
+
+# Their messages quote values of rows; those of others quote the query.
+_ABOUT_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
+_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|Input: .*", re.DOTALL)
 
 
 class CohortDiskFull(TransientError):
@@ -103,7 +109,14 @@ def explained(cohort: CohortConfig) -> Iterator[None]:
                 f"the query does not fit in {MEMORY_LIMIT}, and what it does cannot spill: select fewer"
                 f" columns, or group before joining ({text.splitlines()[0]})",
             ) from error
+        if isinstance(error, _ABOUT_A_ROW):
+            text = without_values(text)
         raise CohortQueryError.of(cohort, f"the query fails: {text}") from error
+
+
+def without_values(text: str) -> str:
+    """Return a message without what it quotes: a value may be somebody's id, and errors are in logs."""
+    return _QUOTED.sub("'…'", text)
 
 
 def _gone(error: Exception) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from sluice.cohorts.columns import JSON, check_names
-from sluice.cohorts.engine import connect, explained
+from sluice.cohorts.engine import connect, explained, without_values
 from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.snapshot import Snapshot, snapshot_of_query
 from sluice.cohorts.sql_text import PARAMETER_STYLES, for_driver
@@ -37,6 +37,10 @@ _LOG_ROWS = 1_000_000
 _WITH_SERVER_CURSORS = frozenset({"psycopg", "psycopg2"})
 # What drivers raise when the database is not reached or goes away (PEP 249).
 _PASSING = frozenset({"OperationalError", "InterfaceError"})
+
+
+# What drivers raise for a value of a row, which the message then quotes.
+_ABOUT_A_ROW = "DataError"
 
 
 class CohortDatabaseUnavailable(TransientError):
@@ -108,8 +112,10 @@ def _driver_explained(cohort: CohortConfig) -> Iterator[None]:
         raise
     except Exception as error:
         # Each driver has classes of its own: what they share is their names.
-        text = f"{type(error).__name__}: {str(error).strip()}"
-        if _PASSING & {cls.__name__ for cls in type(error).__mro__}:
+        names = {cls.__name__ for cls in type(error).__mro__}
+        said = str(error).strip()
+        text = f"{type(error).__name__}: {without_values(said) if _ABOUT_A_ROW in names else said}"
+        if _PASSING & names:
             raise CohortDatabaseUnavailable(
                 f"The database of the connection {cohort.connection} failed at the query of cohort"
                 f" {cohort.id}: {text}. The task is retried."

@@ -161,6 +161,7 @@ def test_a_portfolio(members):
         ("10::numeric ^ 20 AS amplitude_id, 'u' AS user_id", "'amplitude_id' has a value that is no"),
         ("NULL::bigint AS amplitude_id, 'u' AS user_id", "whose amplitude_id is null"),
         ("nothing AS amplitude_id, 'u' AS user_id", 'column "nothing" does not exist'),
+        ("'ann'::text::bigint AS amplitude_id, 'u' AS user_id", "syntax for type bigint: '…'"),
     ],
 )
 def test_what_is_refused(members, columns, sentence):

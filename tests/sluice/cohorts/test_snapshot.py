@@ -130,7 +130,7 @@ def test_the_types_of_properties(lake, members):
         ("NULL::BIGINT AS amplitude_id, user_id", [], "whose amplitude_id is null"),
         ("amplitude_id, user_id, city", ["city"],
          "amplitude_id 1 twice: 'city' is None in one row and 'Rome' in another|'Rome' in one row and None"),
-        ("amplitude_id, user_id, city::INTEGER AS i", ["i"], "Could not convert string"),
+        ("amplitude_id, user_id, city::INTEGER AS i", ["i"], "Could not convert string '…' to INT32"),
     ],
 )  # fmt: skip
 def test_what_is_refused(lake, members, tmp_path, columns, properties, sentence):
