@@ -71,7 +71,8 @@ def test_a_difference_fails_the_task_with_the_hour_and_the_command(hook, s3, buc
     text = str(caught.value)
     assert "1 hours of flights differ" in text
     assert "hour 2013-01-02 12: 3 events in the lake, 0 in the bucket, 3 missing" in text
-    assert "--from-date 2013-01-02T12:00:00Z --to-date 2013-01-02T12:00:00Z" in text
+    assert "airflow dags trigger export_backfill" in text
+    assert '"first": "2013-01-02T12", "last": "2013-01-02T12"' in text
     assert last_verification(hook.ledger, "flights")[1].missing == 3
 
 
@@ -97,7 +98,7 @@ def test_a_run_without_access_leaves_the_destination_waiting_until_one_succeeds(
             export()
     waiting = status(hook)
     assert waiting.state == "waiting for access"
-    assert waiting.reason.startswith("ExportAccessError: The secret key does not belong to the access key")
+    assert waiting.reason.startswith("BucketAccessError: The secret key does not belong to the access key")
     assert waiting.runs[0].problem == "access"
     export()
     assert status(hook).state == "enabled"
