@@ -163,7 +163,7 @@ class World:
                     number=number,
                     run=run,
                     stream=reach(self._stream, proxy.url),
-                    budget_seconds=1.2 if dead_from < 99 else 30.0,
+                    budget_seconds=2.2 if dead_from < 99 else 30.0,
                 )
             finally:
                 self.faults += [fault for _, fault in proxy.requests if fault]

@@ -73,9 +73,10 @@ def deliver_messages(
     """
     if start >= file.rows:
         return Delivered(0, 0, 0)
-    # A request that hangs must not outlast the budget.
-    timeout = min(10.0, max(budget_seconds, 1.0) / 8)
-    deadline = time.monotonic() + budget_seconds - timeout
+    # A request that hangs must not outlast the budget: none begins in its last part.
+    last = min(10.0, max(budget_seconds, 0.0) / 8)
+    timeout = max(1.0, last)
+    deadline = time.monotonic() + budget_seconds - last
     client = stream.client(timeout)
     shards, max_bytes = _limits(stream, client, destination)
     courier = _Courier(file, stream, client, Pace(shards), start, budget_seconds, deadline, on_acknowledged)
