@@ -42,7 +42,7 @@ def print_cohorts(console: Console, done: CohortSyncs) -> None:
     )
     for key, text in done.files.sample.items():
         rows = text.splitlines()
-        file = tree.add(f"{key}, {len(rows) - 1} rows")
+        file = tree.add(f"{key}, rows: {len(rows) - 1}")
         for row in rows[: _ROWS + 1]:
             file.add(row)
         if len(rows) > _ROWS + 1:
