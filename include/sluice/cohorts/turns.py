@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from sluice.cohorts.chains import chain_of, claim_seconds, target_of
 from sluice.cohorts.clean import drop_lists
 from sluice.cohorts.deliver_files import deliver_files
-from sluice.cohorts.deliver_messages import deliver_messages
+from sluice.cohorts.deliver_messages import MessageTooLarge, deliver_messages
 from sluice.cohorts.heartbeat import Heartbeat, give_back
-from sluice.cohorts.staged_file import StagedFile
+from sluice.cohorts.staged_file import StagedFile, StagingError
 from sluice.cohorts.staging import reader, sent_files
 from sluice.config.cohort_destinations import KinesisCohortDestination
 from sluice.config.syncs import Sync
@@ -218,8 +218,11 @@ class _Sending:
                 budget_seconds=budget_seconds,
                 on_acknowledged=on_acknowledged,
             )
-        except SluiceError:
+        except SluiceError as error:
             self._record(messages=arrived)
+            if arrived and isinstance(error, MessageTooLarge | StagingError):
+                # They never get through, and the next run would go on behind those that have arrived.
+                syncs.give_up(self.ledger, self.claim, self.turn, str(error))
             raise
         self._record(messages=file.rows)
 

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from cohort_turns import Syncs, hour, kinesis_sync, s3_sync, staged_rows
 
+from sluice.access.streams import StreamFacts
 from sluice.cohorts import fix as fixing
 from sluice.cohorts.chains import chain_of
-from sluice.cohorts.deliver_messages import PartlyDelivered
+from sluice.cohorts.deliver_messages import MessageTooLarge, PartlyDelivered
 from sluice.cohorts.fix import SyncRefused
 from sluice.cohorts.guard import exit_share
 from sluice.cohorts.row_log import UNRESOLVED
@@ -434,6 +435,27 @@ def test_half_a_stream_of_messages_is_finished_by_the_next_run(cohort_syncs, mon
     there.turn(STREAM, hour(3), "c", there.members[:9])
     last = messages(there)[-1]
     assert (last["in_cohort"], [user["user_id"] for user in last["users"]]) == (False, ["n9"])
+
+
+def test_half_a_stream_that_never_gets_through_is_not_taken_up(cohort_syncs):
+    there, sync = cohort_syncs, kinesis_sync(destination={"shards": None})
+    there.members = [(number, f"n{number}") for number in range(10)]
+    fixed = there.fix(sync, hour(1), "a")
+    budget = iter([3, 0])
+    there.stream.on_put = lambda records: next(budget, 0) if records > 0 else 0
+    with pytest.raises(PartlyDelivered):
+        there.deliver(sync, fixed.turn.number, "a", budget_seconds=1.0)
+    there.stream.on_put = lambda records: records
+    there.stream.facts = lambda client: StreamFacts(1, 50)
+    with pytest.raises(MessageTooLarge, match="The next run writes new messages"):
+        there.turn(sync, hour(2), "b")
+    assert syncs.turn_of(there.ledger, chain_of(sync), 1).state == "superseded"
+    there.stream.facts = lambda client: StreamFacts(1, None)
+    done = there.turn(sync, hour(3), "c", there.members[1:])
+    assert (done.turn.number, done.turn.state) == (2, "delivered")
+    last = [message for message in messages(there) if message["computed_time"] == f"{done.turn.computed_time}"]
+    told = {user["user_id"]: message["in_cohort"] for message in last for user in message["users"]}
+    assert told == {"n0": False} | {f"n{number}": True for number in range(1, 10)}
 
 
 def test_a_real_time_sync_of_too_many_is_refused(cohort_syncs, monkeypatch):
