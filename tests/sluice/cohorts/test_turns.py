@@ -453,7 +453,8 @@ def test_half_a_stream_that_never_gets_through_is_not_taken_up(cohort_syncs):
     there.stream.facts = lambda client: StreamFacts(1, None)
     done = there.turn(sync, hour(3), "c", there.members[1:])
     assert (done.turn.number, done.turn.state) == (2, "delivered")
-    last = [message for message in messages(there) if message["computed_time"] == f"{done.turn.computed_time}"]
+    now = str(done.turn.computed_time)
+    last = [message for message in messages(there) if message["computed_time"] == now]
     told = {user["user_id"]: message["in_cohort"] for message in last for user in message["users"]}
     assert told == {"n0": False} | {f"n{number}": True for number in range(1, 10)}
 
