@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sluice.cohorts.errors import CohortQueryError
+from sluice.cohorts.list_files import property_column
 from sluice.config import Config
 from sluice.config.cohorts import CohortConfig
 
@@ -52,7 +53,10 @@ class IdFile:
         return cls(cohort, path, ids[0], tuple(header))
 
     def rows(self) -> Iterator[pa.Table]:
-        """Yield the lines with their numbers: `line`, `id`, and the properties, empty cells as null."""
+        """Yield the lines with their numbers: `line`, `id`, and the properties, empty cells as null.
+
+        A property's column has a name of its own (property_column): it may be called `line` or `id`.
+        """
         order = [self.header.index(name) for name in (self.id_column, *self.cohort.properties)]
         lines = islice(_lines(self.cohort, self.path), 1, None)
         while piece := list(islice(lines, _BATCH_ROWS)):
@@ -65,7 +69,8 @@ class IdFile:
                     )
             columns = [pa.array([cells[place] or None for _, cells in piece], pa.string()) for place in order]
             numbers = pa.array([number for number, _ in piece], pa.int64())
-            yield pa.table([numbers, *columns], names=["line", "id", *self.cohort.properties])
+            names = ["line", "id", *map(property_column, self.cohort.properties)]
+            yield pa.table([numbers, *columns], names=names)
 
 
 def _lines(cohort: CohortConfig, path: Path) -> Iterator[tuple[int, list[str]]]:

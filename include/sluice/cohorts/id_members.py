@@ -14,6 +14,7 @@ import duckdb
 from sluice.cohorts.engine import connect, explained
 from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.id_files import IdFile
+from sluice.cohorts.list_files import property_column
 from sluice.cohorts.snapshot import IdProblem, Snapshot, snapshot_of_query
 from sluice.config import Config
 from sluice.config.cohorts import CohortConfig
@@ -44,7 +45,7 @@ def snapshot_of_file(
         _check_doubles(cohort, connection)
         _resolve(connection, file, lake, ledger, sources or [cohort.project])
         columns = [*(["app"] if sources else []), "amplitude_id", "user_id"]
-        columns += [identifier(name) for name in cohort.properties]
+        columns += [f"{_column(name)} AS {identifier(name)}" for name in cohort.properties]
         found = f"SELECT {', '.join(columns)} FROM resolved"
         snapshot = snapshot_of_query(cohort, config, connection, found, {}, path)
         unresolved, doubles, problems = _problems(connection, file)
@@ -59,9 +60,13 @@ def snapshot_of_file(
     )
 
 
+def _column(name: str) -> str:
+    return identifier(property_column(name))
+
+
 def _read(connection: duckdb.DuckDBPyConnection, file: IdFile) -> None:
     """Make the table `lines`; an Amplitude ID is there as the number is written usually."""
-    texts = "".join(f", {identifier(name)} VARCHAR" for name in file.cohort.properties)
+    texts = "".join(f", {_column(name)} VARCHAR" for name in file.cohort.properties)
     connection.execute(f"CREATE TEMP TABLE lines (line BIGINT, id VARCHAR{texts})")
     for piece in file.rows():
         connection.register("piece", piece)
@@ -73,7 +78,7 @@ def _read(connection: duckdb.DuckDBPyConnection, file: IdFile) -> None:
 
 def _check_doubles(cohort: CohortConfig, connection: duckdb.DuckDBPyConnection) -> None:
     for name in cohort.properties:
-        column = identifier(name)
+        column = _column(name)
         rows = connection.execute(
             f"SELECT list(line ORDER BY line)[:2] FROM lines WHERE id IS NOT NULL GROUP BY id"
             f" HAVING count(DISTINCT {column}) > 1 OR count({column}) BETWEEN 1 AND count(*) - 1 LIMIT 1"

@@ -150,3 +150,10 @@ def test_a_file_that_is_not_there_and_a_ledger_that_is_not_named(lake, tmp_path)
         check(cohort, config_of(cohort, tmp_path))
     with pytest.raises(CohortQueryError, match="looked up with the ledger"):
         take_snapshot(cohort, config_of(cohort, tmp_path), lake, NOON, tmp_path / "s.parquet")
+
+
+@pytest.mark.parametrize("name", ["place", "app", "line", "id", "Line", "n"])
+def test_a_property_may_have_any_name(people, members, name):
+    ids = people("ann")
+    rows = members(f"user_id,{name}\nann,Rome\n", [name])[1]
+    assert rows == [{"amplitude_id": ids["ann"], "user_id": "ann", name: "Rome"}]
