@@ -109,15 +109,15 @@ def _refuse_contradiction(cohort: CohortConfig, batch: pa.RecordBatch, again: np
         differs = again & ~_same_as_before(batch, (name,))
         if differs.any():
             row = int(np.flatnonzero(differs)[0])
-            one, other = (batch.column(name)[at].as_py() for at in (row - 1, row))
             who = f"amplitude_id {batch.column('amplitude_id')[row].as_py()}"
-            raise contradiction(cohort, who, f"{name!r} is {one!r} in one row and {other!r} in another")
+            raise contradiction(cohort, who, f"{name!r} differs between the rows")
 
 
 def contradiction(cohort: CohortConfig, who: str, what: str) -> CohortQueryError:
     """Return the error for a member that is there twice with different properties.
 
-    It names the Amplitude ID alone: a user id is personal data, and errors are in logs.
+    It names the Amplitude ID alone: a user id is personal data, as a property's value may be, by which
+    receivers match (decisions K-15), and errors are in logs.
     """
     return CohortQueryError.of(
         cohort,

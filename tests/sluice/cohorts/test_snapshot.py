@@ -129,7 +129,7 @@ def test_the_types_of_properties(lake, members):
         ("amplitude_id, user_id, nothing", [], '"nothing" not found'),
         ("NULL::BIGINT AS amplitude_id, user_id", [], "whose amplitude_id is null"),
         ("amplitude_id, user_id, city", ["city"],
-         "amplitude_id 1 twice: 'city' is None in one row and 'Rome' in another|'Rome' in one row and None"),
+         r"amplitude_id 1 twice: 'city' differs between the rows\. Return"),
         ("amplitude_id, user_id, city::INTEGER AS i", ["i"], "Could not convert string '…' to INT32"),
     ],
 )  # fmt: skip
@@ -145,7 +145,7 @@ def test_a_contradiction_is_found_where_two_batches_meet(lake, members):
         "SELECT CASE WHEN i = 100001 THEN 100000 ELSE i END AS amplitude_id, NULL::VARCHAR AS user_id,"
         " CASE WHEN i = 100001 THEN 'b' ELSE 'a' END AS p FROM range(1, 200000) r(i)"
     )
-    with pytest.raises(CohortQueryError, match="amplitude_id 100000 twice: 'p' is"):
+    with pytest.raises(CohortQueryError, match="amplitude_id 100000 twice: 'p' differs"):
         members(cohort_of(sql=sql, properties=["p"]))
     snapshot, _ = members(cohort_of(sql=sql.replace("'b'", "'a'"), properties=["p"]))
     assert snapshot.members == 199_998
