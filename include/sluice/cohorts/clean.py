@@ -45,19 +45,18 @@ def clean(config: Config, lake: Lake, ledger: Ledger, *, dry_run: bool = False) 
     moment = ledger.now()
     days = {sync.id: sync.config.row_log_days for sync in config.syncs}
     bytes_of = lists_of = folders = 0
-    turns_of: dict[str, list[Turn]] = {}
-    for state in syncs.chains(ledger):
-        turns = syncs.turns(ledger, chain=state.chain)
-        turns_of.setdefault(state.chain.sync, []).extend(turns)
-        keep = timedelta(days=days.get(state.chain.sync, _DAYS))
-        lists_of += drop_lists(lake, ledger, state.chain, dry_run=dry_run)
-        for turn in _old(turns, moment - keep):
+    chains = [state.chain for state in syncs.chains(ledger)]
+    for chain in chains:
+        keep = timedelta(days=days.get(chain.sync, _DAYS))
+        lists_of += drop_lists(lake, ledger, chain, dry_run=dry_run)
+        # Not all turns: a sync of every minute has half a million a year.
+        for turn in _old(syncs.turns(ledger, chain=chain, with_bytes=True), moment - keep):
             bytes_of += 1
             if not dry_run:
                 remove(lake, turn, [file.name for file in turn.files if file.sent or file.name == ROW_LOG])
                 syncs.record_gone(ledger, turn, bytes_gone=True)
-    for sync, turns in turns_of.items():
-        folders += _drop_left_over(lake, sync, {turn.folder for turn in turns}, moment, dry_run)
+    for sync in sorted({chain.sync for chain in chains}):
+        folders += _drop_left_over(lake, sync, syncs.folders(ledger, sync), moment, dry_run)
     log.info(
         "Cohort syncs: bytes of %d turns, lists of %d, %d folders %s.",
         *(bytes_of, lists_of, folders),

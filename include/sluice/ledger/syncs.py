@@ -452,11 +452,13 @@ def turns(
     states: Sequence[State] | None = None,
     kinds: Sequence[Kind] | None = None,
     with_lists: bool = False,
+    with_bytes: bool = False,
     limit: int | None = None,
 ) -> list[Turn]:
     """Return turns, newest first: of a sync, of a cohort, of a chain, in some states, of some kinds.
 
-    `with_lists` leaves out those whose lists the clean-up took, and resends, which have none of their own.
+    `with_lists` leaves out those whose lists the clean-up took, and resends, which have none of their own;
+    `with_bytes` those whose sent bytes it took.
     """
     conditions: list[ColumnElement[bool]] = []
     if sync is not None:
@@ -471,10 +473,18 @@ def turns(
         conditions.append(_turns.kind.in_(kinds))
     if with_lists:
         conditions += [_turns.members_gone_at.is_(None), _turns.kind != "resend"]
+    if with_bytes:
+        conditions.append(_turns.bytes_gone_at.is_(None))
     order = (_turns.fixed_at.desc(), _turns.number.desc())
     with ledger.begin() as connection:
         rows = connection.execute(select(*_COLUMNS).where(*conditions).order_by(*order).limit(limit))
         return [_turn(row) for row in rows]
+
+
+def folders(ledger: Ledger, sync: str) -> set[str]:
+    """Return the folders of all turns of a sync."""
+    with ledger.begin() as connection:
+        return set(connection.execute(select(_turns.folder).where(_turns.sync == sync)).scalars())
 
 
 def chains(ledger: Ledger) -> list[ChainState]:

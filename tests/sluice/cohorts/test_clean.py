@@ -63,6 +63,20 @@ def test_bytes_and_row_logs_stay_their_days(cohort_syncs):
     assert there.turn(FILES, hour(2), "c", PEOPLE).turn.counts["entering"] == 0
 
 
+def test_what_was_cleaned_up_is_not_looked_at_again(cohort_syncs, monkeypatch):
+    there = cohort_syncs
+    for number in range(1, 5):
+        there.turn(FILES, hour(number), f"run {number}", PEOPLE)
+    grow_old(there)
+    assert clean(CONFIG, there.lake, there.ledger).bytes_of == 4
+    looked_at = []
+    read = syncs._turn
+    monkeypatch.setattr(syncs, "_turn", lambda row: looked_at.append(row.number) or read(row))
+    assert clean(CONFIG, there.lake, there.ledger) == Cleaned()
+    # The baseline still has its list.
+    assert looked_at == [4]
+
+
 def test_what_a_maybe_needs_stays_however_old(cohort_syncs):
     there = cohort_syncs
     there.turn(STREAM, hour(1), "a", PEOPLE)
