@@ -287,15 +287,23 @@ class _Fix:
                 syncs.renew(self.ledger, self.claim, claim_seconds(self.sync.cadence))
                 raise
 
-        given_up = standing.undelivered
-        if given_up:
-            log.info("%d turns since the baseline were sent in part or unseen: made good.", len(given_up))
+        baseline = fetch(standing.baseline, MEMBERS) if standing.baseline else None
+        if not standing.undelivered:
+            return diff.Before(baseline)
+        log.info(
+            "%d turns since the baseline were sent in part or unseen: made good.", len(standing.undelivered)
+        )
+        # Each turn names again whom the one before it named, and who leaves in it was in the baseline or a
+        # maybe, who enters in it was not or is one: so its two lists together stand for those of all.
+        last = standing.undelivered[-1]
+        named = [fetch(last, name) for name in (EXITING, ENTERING)]
+        values = [fetch(last, name) for name in (EXIT_VALUES, ENTER_VALUES) if self._streamed]
         return diff.Before(
-            baseline=fetch(standing.baseline, MEMBERS) if standing.baseline else None,
-            maybe_entered=[fetch(turn, ENTERING) for turn in given_up],
-            maybe_exited=[fetch(turn, EXITING) for turn in given_up],
-            maybe_enter_values=[fetch(turn, ENTER_VALUES) for turn in given_up if self._streamed],
-            maybe_exit_values=[fetch(turn, EXIT_VALUES) for turn in given_up if self._streamed],
+            baseline,
+            maybe_entered=named,
+            maybe_exited=named,
+            maybe_enter_values=values,
+            maybe_exit_values=values,
         )
 
     def _write(self, turn: Turn, lists: diff.Lists, folder: Path) -> Turn:

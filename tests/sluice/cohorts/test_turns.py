@@ -118,6 +118,27 @@ def test_what_a_given_up_turn_may_have_told_is_made_good(cohort_syncs):
     assert there.turn(FILES, hour(4), "d", PEOPLE).turn.counts["entering"] == 0
 
 
+def test_many_turns_that_were_given_up_cost_what_one_does(cohort_syncs, monkeypatch):
+    there = cohort_syncs
+    there.turn(FILES, hour(0), "first", PEOPLE)
+    for number, members in enumerate(([(1, "ann")], [(1, "ann"), (4, "dan")], [(2, "bob")]), 1):
+        stop_after(there, 1)
+        with pytest.raises(Ended):
+            there.turn(FILES, hour(number), f"run {number}", members)
+    fetched = []
+    download = fixing.download
+
+    def watched(lake, turn, *more):
+        fetched.append(turn.number)
+        return download(lake, turn, *more)
+
+    monkeypatch.setattr(fixing, "download", watched)
+    there.turn(FILES, hour(4), "last", [(1, "ann"), (5, "eve")])
+    assert set(fetched) == {1, 4}
+    assert text(there, 4, "entering") == 'amplitudeID,userID\n"1","ann"\n"5","eve"\n'
+    assert text(there, 4, "exiting") == 'amplitudeID,userID\n"2","bob"\n"3",""\n"4","dan"\n'
+
+
 def test_a_turn_of_which_nothing_left_needs_no_making_good(cohort_syncs):
     there = cohort_syncs
     there.turn(FILES, hour(1), "a", PEOPLE)
