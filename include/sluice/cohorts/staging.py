@@ -113,7 +113,9 @@ def _chunks(lake: Lake, turn: Turn, name: str) -> Iterator[bytes]:
     except FileNotFoundError as error:
         raise StagingError(
             f"The file {path} of the lake is gone, so the turn of the {turn.chain} as of"
-            f" {turn.as_of:%Y-%m-%d %H:%M} UTC cannot be sent or compared with."
+            f" {turn.as_of:%Y-%m-%d %H:%M} UTC cannot be sent or compared with. Restore it from a backup; if"
+            " the next runs miss it as well, give the destination a new name, which begins anew with an empty"
+            " baseline."
         ) from error
     with source:
         while chunk := source.read(_CHUNK):
