@@ -223,7 +223,12 @@ def check_ledger(there: Syncs, sync: Sync) -> None:
     assert all(turn.sent for turn in made if turn.state == "delivered")
 
 
-@settings(max_examples=12, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     runs=st.lists(a_run, min_size=2, max_size=6),
     last=st.frozensets(a_member, max_size=6),
