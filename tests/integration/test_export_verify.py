@@ -62,7 +62,8 @@ def counts(report):
 def repaired(destination, report):
     """Whether the command that is named, which backfills the hour, makes it whole."""
     (line,) = repair_commands(destination.config, [report])
-    assert f"--dag-id {destination.config.dag_id}" in line
+    assert f'export_backfill --conf \'{{"destination": "{destination.config.id}", "first":' in line
+    assert "force" not in line
     destination.run("repair")
     return of_one(destination).whole
 
