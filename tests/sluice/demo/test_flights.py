@@ -6,16 +6,16 @@ from sluice.demo.flights import monthly_files
 from sluice.demo.proof import independent_counts
 
 
-def test_the_months_hold_every_flight_once():
-    files = monthly_files(range(1, 13))
-    assert list(files) == [f"flights-2013-{month:02d}.csv.gz" for month in range(1, 13)]
+def test_the_months_hold_their_flights_once():
+    files = monthly_files([1, 6, 12])
+    assert list(files) == ["flights-2013-01.csv.gz", "flights-2013-06.csv.gz", "flights-2013-12.csv.gz"]
     rows = 0
     for name, content in files.items():
         header, *flights = csv.reader(gzip.decompress(content).decode().splitlines())
         assert header[:3] == ["year", "month", "day"]
         assert {int(flight[1]) for flight in flights} == {int(name[13:15])}
         rows += len(flights)
-    assert rows == 336_776
+    assert rows == 27_004 + 28_243 + 28_135
 
 
 def test_the_same_month_is_the_same_bytes():

@@ -63,8 +63,8 @@ def test_unchanged_hours_are_not_mapped():
     [pytest.param(10_000_000, (1,), id="bytes"), pytest.param(1, range(1, 12), id="projects")],
 )
 def test_more_than_a_thousand_chunks_become_larger_ones(events, projects):
-    """Ten years: at 1 GB an hour, and of so many projects that months alone are too many."""
-    hours = 87_672 if events > 1 else 87_672 // 10 * 10
+    """At 1 GB an hour, and with so many projects that the months of ten years alone are too many."""
+    hours = 5_000 if events > 1 else 87_670
     found = plan_of(hours, events=events, projects=projects)
     chunks = chunks_of(found)
     assert MAX_CHUNKS / 2 < len(chunks) <= MAX_CHUNKS

@@ -397,7 +397,7 @@ FILES = st.lists(
 
 
 @given(FILES, st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_plan_takes_each_small_file_of_a_closed_day_once_and_leaves_no_pair(sizes, row_limit):
     files = [
         DataFile(
@@ -440,7 +440,7 @@ SORTED_FILES = st.lists(st.lists(st.tuples(MOMENT, MOMENT), min_size=1, max_size
 
 
 @given(SORTED_FILES, st.integers(1, 7), st.data())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_files_are_merged_into_the_total_order_whatever_their_own(tmp_path_factory, files, batch_rows, data):
     schema = pa.schema([EVENTS.field(name) for name in (*ORDER, "uuid")])
     folder = tmp_path_factory.mktemp("merge")
