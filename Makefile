@@ -37,8 +37,11 @@ lock: install ## Compile the *.in files of requirements to hashed locks
 demo: install ## Run the main job on real data; CHECK=1 stops at the end and exits 0 only if the proof held
 	$(BIN)/sluice demo $(if $(CHECK),--check) $(ARGS)
 
+# In memory where there is plenty of it: the services under test write much, and all of it is thrown away.
 test: install ## Run all tests (ARGS="-k name" to choose)
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@folder=$$([ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 8000000 ] 2>/dev/null && mktemp -d /dev/shm/sluice-XXXXXX || mktemp -d); \
+		trap 'rm -rf "$$folder"' EXIT; chmod 755 "$$folder"; \
+		TMPDIR="$$folder" $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install ## Check style, types and the compose file
 	$(BIN)/ruff format --check .
