@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from sluice.text_columns import value_bytes
 
 # What JSON does not allow as it is within a string.
 _ESCAPED = r'["\\\x00-\x1f]'
@@ -27,13 +27,13 @@ def quoted(text: pa.StringArray) -> pa.StringArray:
 
 def needs_escapes(text: pa.StringArray) -> bool:
     """Say whether any value has a character that a JSON string must escape."""
-    data = _bytes(text)
+    data = value_bytes(text)
     return bool(((data < 0x20) | (data == 0x22) | (data == 0x5C)).any())
 
 
 def one_line(text: pa.StringArray) -> pa.StringArray:
     """Return JSON texts without line breaks: within JSON strings they are escaped, so these are blanks."""
-    data = _bytes(text)
+    data = value_bytes(text)
     if not any((data == code).any() for code in _LINE_BREAKS):
         return text
     return pc.replace_substring_regex(text, r"[\n\r]", " ")
@@ -48,20 +48,3 @@ def doubles(column: pa.Array) -> pa.StringArray:
     text = finite.cast(pa.string())
     whole = pc.match_substring_regex(text, r"^-?\d+$")
     return pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
-
-
-def offsets(text: pa.StringArray) -> npt.NDArray[np.int32]:
-    """Return where each value begins in the array's data, and where the last one ends."""
-    return np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
-
-
-def as_string(column: pa.Array) -> pa.StringArray:
-    """Return a column of text as plain strings."""
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
-
-
-def _bytes(text: pa.StringArray) -> npt.NDArray[np.uint8]:
-    starts, data = offsets(text), text.buffers()[2]
-    if data is None:
-        return np.empty(0, np.uint8)
-    return np.frombuffer(data, np.uint8)[int(starts[0]) : int(starts[-1])]

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.cohorts.list_files import AMPLITUDE_ID, VALUE, property_column
 from sluice.cohorts.property_text import property_text
-from sluice.json_columns import offsets
+from sluice.text_columns import bounded, data_bytes, offsets, value_bytes
 
 HeaderStyle = Literal["docs", "api"]
 
@@ -28,9 +27,6 @@ _ID_NAMES: dict[HeaderStyle, tuple[str, str]] = {
 # every cell that this fits gives the value back.
 _FORMULA = r"^'*[=+\-@\t\r]"
 _MAY_BE_FORMULA = np.isin(np.arange(256), np.frombuffer(b"'=+-@\t\r", np.uint8))
-# Largest input of one encoding, in bytes: bounds memory, and keeps a batch's lines below the 2 GiB that
-# 32-bit offsets reach even if every byte were a quote.
-_MAX_INPUT_BYTES = 64 << 20
 # A dictionary pays while it has at most this share of the rows.
 _DICTIONARY_SHARE = 0.5
 
@@ -64,7 +60,7 @@ class CsvEncoder:
 
         Raises PropertyError for a column of a type that has no text.
         """
-        for part in _bounded(batch):
+        for part in bounded(batch):
             columns = [part.column(AMPLITUDE_ID).cast(pa.string()), self._cells(VALUE, part.column(VALUE))]
             for name in self._properties:
                 if property_column(name) in part.schema.names:
@@ -101,30 +97,15 @@ class CsvEncoder:
         return pc.replace_substring(text, '"', '""') if _has_quotes(text) else text
 
 
-def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    if len(batch) > 1 and batch.nbytes > _MAX_INPUT_BYTES:
-        half = len(batch) // 2
-        yield from _bounded(batch.slice(0, half))
-        yield from _bounded(batch.slice(half))
-    elif len(batch):
-        yield batch
-
-
-def _bytes(text: pa.StringArray) -> npt.NDArray[np.uint8]:
-    data = text.buffers()[2]
-    return np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
-
-
 def _has_quotes(text: pa.StringArray) -> bool:
-    ends = offsets(text)
-    return bool((_bytes(text)[int(ends[0]) : int(ends[-1])] == ord('"')).any())
+    return bool((value_bytes(text) == ord('"')).any())
 
 
 def _without_formulas(text: pa.StringArray) -> pa.StringArray:
     """Put an apostrophe in front of what a spreadsheet would run; few values are looked at whole."""
     ends = offsets(text)
     filled = np.flatnonzero(ends[1:] > ends[:-1])
-    suspects = filled[_MAY_BE_FORMULA[_bytes(text)[ends[filled]]]]
+    suspects = filled[_MAY_BE_FORMULA[data_bytes(text)[ends[filled]]]]
     if not len(suspects):
         return text
     mask = np.zeros(len(text), np.bool_)

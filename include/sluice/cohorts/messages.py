@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID, uuid5
 
 import pyarrow as pa
@@ -24,7 +24,8 @@ from sluice.cohorts.list_files import VALUE, property_column
 from sluice.cohorts.staged_file import StagedFile
 from sluice.errors import SluiceError
 from sluice.json_check import BadJson, JsonCheck
-from sluice.json_columns import as_string, doubles, needs_escapes, offsets, one_line, quoted
+from sluice.json_columns import doubles, needs_escapes, one_line, quoted
+from sluice.text_columns import Piece, append_pieces, as_string, bounded, offsets
 
 if TYPE_CHECKING:
     from sluice.cohorts.diff import Lists
@@ -39,9 +40,6 @@ OVERSIZED = "oversized.parquet"
 _NAMESPACE = UUID("8d1f5c0e-4b7a-5e36-9c52-6a0de3b1f874")
 
 _ROWS = 65_536
-# Largest input of one encoding, in bytes: bounds memory, and keeps the text below the 2 GiB that 32-bit
-# offsets reach even if every byte were a control character (six bytes escaped).
-_MAX_INPUT_BYTES = 64 << 20
 # A dictionary pays while it has at most this share of the rows.
 _DICTIONARY_SHARE = 0.25
 _TAIL = b"]}\n"
@@ -223,22 +221,23 @@ class _UserEncoder:
                 if missing:
                     self.skipped += missing
                     batch = batch.filter(batch.column(VALUE).is_valid())
-                yield from _bounded(batch)
+                yield from bounded(batch)
 
     def encode(self, batch: pa.RecordBatch, *, with_properties: bool = True) -> pa.StringArray:
         """Return `,{"user_id":…,"user_properties":{…}}` of each row; without properties there is no map."""
-        pieces = [',{"user_id":', *_in_quotes(as_string(batch.column(VALUE)))]
+        pieces: list[Piece] = []
+        append_pieces(pieces, [',{"user_id":', *_in_quotes(as_string(batch.column(VALUE)))])
         if with_properties and self._properties:
             before = ',"user_properties":{'
             for name in self._properties:
-                pieces += [f"{before}{json.dumps(name, ensure_ascii=False)}:"]
-                pieces += self._property(name, batch.column(property_column(name)))
+                append_pieces(pieces, [f"{before}{json.dumps(name, ensure_ascii=False)}:"])
+                append_pieces(pieces, self._property(name, batch.column(property_column(name))))
                 before = ","
-            pieces.append("}")
-        pieces.append("}")
-        return pc.binary_join_element_wise(*_together(pieces), "")
+            append_pieces(pieces, ["}"])
+        append_pieces(pieces, ["}"])
+        return pc.binary_join_element_wise(*pieces, "")
 
-    def _property(self, name: str, column: pa.Array) -> list[Any]:
+    def _property(self, name: str, column: pa.Array) -> list[Piece]:
         if name not in self._varied:
             encoded = _storage(column).dictionary_encode()
             if len(encoded.dictionary) <= len(column) * _DICTIONARY_SHARE:
@@ -286,25 +285,5 @@ def _storage(column: pa.Array) -> pa.Array:
     return column.storage if isinstance(column.type, pa.BaseExtensionType) else column
 
 
-def _in_quotes(text: pa.StringArray) -> list[Any]:
+def _in_quotes(text: pa.StringArray) -> list[Piece]:
     return [quoted(text)] if needs_escapes(text) else ['"', text, '"']
-
-
-def _together(pieces: list[Any]) -> list[Any]:
-    """Join neighbouring constants into one."""
-    joined: list[Any] = []
-    for piece in pieces:
-        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += piece
-        else:
-            joined.append(piece)
-    return joined
-
-
-def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    if batch.num_rows > 1 and batch.nbytes > _MAX_INPUT_BYTES:
-        half = batch.num_rows // 2
-        yield from _bounded(batch.slice(0, half))
-        yield from _bounded(batch.slice(half))
-    elif batch.num_rows:
-        yield batch

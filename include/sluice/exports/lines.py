@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +18,14 @@ import pyarrow.compute as pc
 
 from sluice.exports.errors import LakeRowError, LakeSchemaError
 from sluice.json_check import BadJson, JsonCheck
-from sluice.json_columns import as_string, doubles, needs_escapes, offsets, one_line, quoted
+from sluice.json_columns import doubles, needs_escapes, one_line, quoted
 from sluice.lake.schema import EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
+from sluice.text_columns import Piece, append_pieces, as_string, bounded, offsets
 
 Dialect = Literal["observed", "documented"]
 
-# Largest input of one encoding, in bytes: bounds memory, and keeps a batch's lines below the 2 GiB that
-# 32-bit offsets reach even if every byte were a control character (six bytes escaped).
-_MAX_INPUT_BYTES = 64 << 20
 # A dictionary pays while it has at most this share of the rows.
 _DICTIONARY_SHARE = 0.5
-
-# One argument of the join: a text that all lines share, or an array with one text per line.
-_Piece = Any
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class LineEncoder:
                 f"The lake's events have no column {', '.join(missing)}: the lake was written by another"
                 " version of Sluice; bring both to the same version."
             )
-        for part in _bounded(batch):
+        for part in bounded(batch):
             try:
                 text = self._join(part)
             except BadJson as bad:
@@ -93,16 +88,16 @@ class LineEncoder:
 
     def _join(self, batch: pa.RecordBatch) -> pa.StringArray:
         times: list[tuple[pa.Array, pa.Array]] = []
-        pieces: list[_Piece] = []
+        pieces: list[Piece] = []
         for key in self._keys:
-            _append(pieces, self._pieces(key, batch.column(key), times))
-        _append(pieces, self._tail(batch))
+            append_pieces(pieces, self._pieces(key, batch.column(key), times))
+        append_pieces(pieces, self._tail(batch))
         if len(pieces) == 1:
             # Rows that are all alike: a join of scalars only would give one line.
             return pa.repeat(pieces[0], batch.num_rows)
         return pc.binary_join_element_wise(*pieces, "")
 
-    def _pieces(self, key: str, column: pa.Array, times: list[tuple[pa.Array, pa.Array]]) -> list[_Piece]:
+    def _pieces(self, key: str, column: pa.Array, times: list[tuple[pa.Array, pa.Array]]) -> list[Piece]:
         head = self._heads[key]
         if column.null_count == len(column):
             return [f"{head}null"]
@@ -131,7 +126,7 @@ class LineEncoder:
                 return [f'{head}"', column, '"']
         return [head, self._values(key, column)]
 
-    def _through_dictionary(self, key: str, column: pa.DictionaryArray, head: str) -> _Piece:
+    def _through_dictionary(self, key: str, column: pa.DictionaryArray, head: str) -> Piece:
         texts = pc.binary_join_element_wise(head, self._values(key, column.dictionary), "")
         indices = column.indices
         if indices.null_count:
@@ -167,7 +162,7 @@ class LineEncoder:
             texts = pc.binary_replace_slice(texts, 10, 11, "T")
         return pc.binary_join_element_wise('"', texts, '"', "").take(encoded.indices)
 
-    def _tail(self, batch: pa.RecordBatch) -> list[_Piece]:
+    def _tail(self, batch: pa.RecordBatch) -> list[Piece]:
         """Return what ends the lines: the keys beyond the 55 that replayed rows have, and the brace."""
         if self._dialect == "documented":
             return ["}\n"]
@@ -192,24 +187,6 @@ def _refuse_row(batch: pa.RecordBatch, text: str) -> NoReturn:
                 " program wrote it: mend or delete this row in the lake's events, then export the hour again."
             )
     raise AssertionError("a text that no row has")
-
-
-def _append(pieces: list[_Piece], more: list[_Piece]) -> None:
-    """Add pieces; neighbouring constants become one."""
-    for piece in more:
-        if isinstance(piece, str) and pieces and isinstance(pieces[-1], str):
-            pieces[-1] += piece
-        else:
-            pieces.append(piece)
-
-
-def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    if batch.num_rows > 1 and batch.nbytes > _MAX_INPUT_BYTES:
-        half = batch.num_rows // 2
-        yield from _bounded(batch.slice(0, half))
-        yield from _bounded(batch.slice(half))
-    elif batch.num_rows:
-        yield batch
 
 
 def _lines(text: pa.StringArray) -> Lines:

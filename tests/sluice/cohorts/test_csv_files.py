@@ -260,6 +260,6 @@ def test_values_of_each_type(column, expected):
 
 
 def test_a_batch_beyond_what_is_encoded_at_once_is_cut(monkeypatch):
-    monkeypatch.setattr("sluice.cohorts.csv_rows._MAX_INPUT_BYTES", 1_000)
+    monkeypatch.setattr("sluice.text_columns.MAX_INPUT_BYTES", 1_000)
     texts = [f"value {n}" * (n % 7) for n in range(2_000)]
     assert cells(pa.array(texts)) == texts

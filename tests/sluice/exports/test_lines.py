@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.exports import lines as lines_module
 from sluice.exports.errors import LakeRowError, LakeSchemaError
 from sluice.exports.lines import LineEncoder, export_keys
 from sluice.lake.schema import EVENTS, EXPORT_FIELDS, EXPORT_KEYS, JSON_COLUMNS, UNDOCUMENTED_KEYS
@@ -154,7 +153,7 @@ def test_dictionary_columns_are_written_like_plain_ones():
 
 
 def test_a_large_batch_is_encoded_in_pieces(monkeypatch):
-    monkeypatch.setattr(lines_module, "_MAX_INPUT_BYTES", 2_000)
+    monkeypatch.setattr("sluice.text_columns.MAX_INPUT_BYTES", 2_000)
     rows = [{"event_id": n, "event_properties": json.dumps({"text": "x" * 500})} for n in range(40)]
     pieces = list(LineEncoder().encode(batch_of(rows)))
     assert len(pieces) > 8
