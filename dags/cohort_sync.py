@@ -44,7 +44,7 @@ from sluice_airflow.assets import sync_asset
 from sluice_airflow.operators.approve_sync import ApproveSyncOperator
 from sluice_airflow.operators.deliver_sync import DeliverSyncOperator
 from sluice_airflow.operators.fix_sync import FixSyncOperator
-from sluice_airflow.sync_retries import NEXT_MINUTE_RETRIES, SYNC_RETRIES
+from sluice_airflow.retries import DELIVERY_RETRIES, NEXT_MINUTE_RETRIES
 
 SCHEDULES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "real_time": "* * * * *"}
 TITLES = {"hourly": "hourly", "daily": "daily", "real_time": "in real time"}
@@ -84,7 +84,7 @@ def cadence_dag(cadence: str, syncs: Sequence[Sync]) -> DAG:
             )
         },
         # In the minute of a turn there is no time for a second try: the next turn is one.
-        default_args=NEXT_MINUTE_RETRIES if cadence == "real_time" else SYNC_RETRIES,
+        default_args=NEXT_MINUTE_RETRIES if cadence == "real_time" else DELIVERY_RETRIES,
     ) as dag:
         for sync in syncs:
             with TaskGroup(group_id=sync.id, tooltip=sync.cohort.name):
@@ -138,7 +138,7 @@ def once_dag(syncs: Sequence[Sync]) -> DAG:
                 description="Which sync to run now; those of a cadence keep their turns as well.",
             )
         },
-        default_args=SYNC_RETRIES,
+        default_args=DELIVERY_RETRIES,
     ) as dag:
         fix_sync = FixSyncOperator(task_id="fix_sync", sync=SYNC, owner=OWNER)
         approve_sync = ApproveSyncOperator(

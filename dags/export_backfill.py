@@ -28,10 +28,10 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG, Param, TriggerRule
 
 from sluice.config import load_config
-from sluice_airflow.export_retries import EXPORT_RETRIES
 from sluice_airflow.operators.export_chunk import ExportChunkOperator
 from sluice_airflow.operators.plan_backfill import PlanBackfillOperator
 from sluice_airflow.operators.report_backfill import ReportBackfillOperator
+from sluice_airflow.retries import DELIVERY_RETRIES
 
 # Tasks of one run at a time; each has threads of its own.
 CHUNKS_AT_ONCE = 2
@@ -102,7 +102,7 @@ if destinations:
                 description="How many small hours each chunk exports at the same time.",
             ),
         },
-        default_args={"owner": config.administrator, **EXPORT_RETRIES},
+        default_args={"owner": config.administrator, **DELIVERY_RETRIES},
     ):
         plan_backfill = PlanBackfillOperator(
             task_id="plan_backfill",

@@ -30,9 +30,9 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from sluice.config import ExportConfig, load_config
-from sluice_airflow.export_retries import EXPORT_RETRIES
 from sluice_airflow.operators.export_events import ExportEventsOperator
 from sluice_airflow.operators.publish_hour import PublishHourOperator
+from sluice_airflow.retries import DELIVERY_RETRIES
 
 
 def export_dag(destination: ExportConfig) -> DAG:
@@ -63,7 +63,7 @@ def export_dag(destination: ExportConfig) -> DAG:
         },
         default_args={
             "owner": destination.owner,
-            **EXPORT_RETRIES,
+            **DELIVERY_RETRIES,
         },
     ) as dag:
         export_events = ExportEventsOperator(task_id="export_events", destination=destination.id)

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG, Param
 
 from sluice.config import load_config
-from sluice_airflow.export_retries import EXPORT_RETRIES
 from sluice_airflow.operators.verify_export import VerifyExportOperator
+from sluice_airflow.retries import DELIVERY_RETRIES
 
 config = load_config()
 
@@ -54,7 +54,7 @@ with DAG(
             description="Last hour or date; empty: the same as the first.",
         ),
     },
-    default_args={"owner": config.administrator, **EXPORT_RETRIES},
+    default_args={"owner": config.administrator, **DELIVERY_RETRIES},
 ):
     VerifyExportOperator(
         task_id="verify_export",

@@ -15,11 +15,11 @@ from sluice.exports.errors import ExportAccessError, WindowError
 from sluice.exports.hour import HourOutcome
 from sluice.lake import HourNotOver, LoadRequest, load
 from sluice.ledger.exported import HourHeld
-from sluice_airflow.export_retries import EXPORT_RETRIES
 from sluice_airflow.export_run import hours_of, summary
 from sluice_airflow.hooks.sluice import SluiceHook
 from sluice_airflow.operators.export_events import ExportEventsOperator
 from sluice_airflow.operators.publish_hour import PublishHourOperator
+from sluice_airflow.retries import DELIVERY_RETRIES
 
 NOON = datetime(2013, 1, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -225,7 +225,7 @@ def test_the_retries_of_the_dag_tell_the_errors_apart():
         errors.ForeignHour, errors.LakeSchemaError, errors.LakeRowError, errors.LakeFileError,
         errors.ExportDiffers, OSError,
     ):  # fmt: skip
-        decision = EXPORT_RETRIES["retry_policy"].evaluate(error("x"), 1, 3)
+        decision = DELIVERY_RETRIES["retry_policy"].evaluate(error("x"), 1, 3)
         decide[error] = (decision.action.value, decision.reason)
     assert [action for action, _ in decide.values()] == ["retry"] * 5 + ["fail"] * 5 + ["default"]
     own = [reason for error, (_, reason) in decide.items() if error in (
@@ -244,4 +244,4 @@ def test_every_task_of_an_export_is_tried_again_with_growing_pauses():
         (dag,) = bag.dags.values()
         for task in dag.tasks:
             retries = (task.retries, task.retry_delay, task.retry_exponential_backoff, task.retry_policy)
-            assert retries == (3, timedelta(minutes=2), 2.0, EXPORT_RETRIES["retry_policy"])
+            assert retries == (3, timedelta(minutes=2), 2.0, DELIVERY_RETRIES["retry_policy"])

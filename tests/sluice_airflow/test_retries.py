@@ -1,4 +1,4 @@
-"""What of a sync is tried again by itself, and what waits for a person."""
+"""What is tried again by itself, and what waits for a person."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from sluice.cohorts.engine import CohortDiskFull
 from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.fix import SyncRefused
 from sluice.ledger.syncs import NameTaken
-from sluice_airflow.sync_retries import RETRY_POLICY
+from sluice_airflow.retries import RETRY_POLICY
 
 ACCESS = [BucketAccessError("x"), StreamAccessError("x")]
 BUSY = [BucketUnavailable("x"), StreamUnavailable("x"), PartlyDelivered("x", 1, 2), CohortDiskFull("x")]

@@ -1,4 +1,4 @@
-"""How the tasks of a cohort sync are tried again."""
+"""How tasks are tried again that work with a customer's bucket or stream (decisions E-17)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,29 @@ RETRY_POLICY = ExceptionRetryPolicy(
             reason="A new policy takes minutes to be in force everywhere.",
         ),
         RetryRule(
+            exception="sluice.exports.errors.DiskFull",
+            action=RetryAction.RETRY,
+            reason="Other tasks give their temporary files back when they end.",
+        ),
+        RetryRule(
             exception="sluice.errors.TransientError",
             action=RetryAction.RETRY,
-            reason="The store, the stream or the ledger was busy.",
+            reason="The store, the stream, the ledger or another writer was busy.",
+        ),
+        RetryRule(
+            exception="sluice.exports.errors.LakeSchemaError",
+            action=RetryAction.FAIL,
+            reason="The lake's table was changed; trying again does not change it back.",
+        ),
+        RetryRule(
+            exception="sluice.exports.errors.LakeRowError",
+            action=RetryAction.FAIL,
+            reason="A row of the lake is no event; somebody has to mend it first.",
+        ),
+        RetryRule(
+            exception="sluice.exports.errors.LakeFileError",
+            action=RetryAction.FAIL,
+            reason="A data file of the lake is gone; somebody has to restore it first.",
         ),
         RetryRule(
             exception="sluice.errors.SluiceError",
@@ -33,8 +53,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
     ]
 )
 
-# Three tries more, after 2, 4 and 8 minutes: a policy is in force, and a throttled stream is free, by then.
-SYNC_RETRIES: dict[str, Any] = {
+# Three tries more, after 2, 4 and 8 minutes: a dead writer loses its hour, a policy is in force, and a
+# throttled stream is free, by then.
+DELIVERY_RETRIES: dict[str, Any] = {
     "retries": 3,
     "retry_delay": timedelta(minutes=2),
     "retry_exponential_backoff": 2.0,
