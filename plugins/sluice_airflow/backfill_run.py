@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sluice_airflow.export_run import run_id
+from sluice_airflow.dag_run import run_id
 from sluice_airflow.hooks.sluice import SluiceHook
 
 if TYPE_CHECKING:

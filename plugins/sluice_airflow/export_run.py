@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from sluice_airflow.dag_run import run_id, run_type
 from sluice_airflow.hooks.sluice import SluiceHook
 
 if TYPE_CHECKING:
@@ -140,15 +141,8 @@ def summary(outcomes: Iterable[HourOutcome]) -> dict[str, int]:
     }
 
 
-def run_id(context: Mapping[str, Any]) -> str:
-    """Return the name of the run, the same for its tasks and for their retries."""
-    dag_run = context["dag_run"]
-    return f"{dag_run.dag_id}/{dag_run.run_id}"
-
-
 def _kind(context: Mapping[str, Any]) -> str:
-    run_type = context["dag_run"].run_type
-    return _KINDS.get(str(getattr(run_type, "value", run_type)), "manual")
+    return _KINDS.get(run_type(context), "manual")
 
 
 def _within_an_hour(moment: datetime) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from sluice_airflow.dag_run import run_type
 from sluice_airflow.listeners.run_note import NOTE_KEY
 
 if TYPE_CHECKING:
@@ -33,12 +34,6 @@ def as_of(context: Mapping[str, Any]) -> datetime:
     return datetime.fromtimestamp(moment.timestamp(), UTC)
 
 
-def run_type(context: Mapping[str, Any]) -> str:
-    """Return how the run came about: scheduled, backfill, manual and so on."""
-    kind = context["dag_run"].run_type
-    return str(getattr(kind, "value", kind))
-
-
 def seconds_left(context: Mapping[str, Any]) -> float:
     """Return how long a run of every minute may go on sending until the next one comes; never too little.
 
@@ -58,12 +53,6 @@ def summary(turn: Turn) -> dict[str, Any]:
         "baseline": turn.baseline,
         **turn.counts,
     }
-
-
-def run_name(context: Mapping[str, Any]) -> str:
-    """Return the name of the run in the ledger, the same for its tasks and for their retries."""
-    run = context["dag_run"]
-    return f"{run.dag_id}/{run.run_id}"
 
 
 @contextmanager

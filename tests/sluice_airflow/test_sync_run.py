@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pendulum
 import pytest
 
-from sluice_airflow.sync_run import as_of, run_name, seconds_left
+from sluice_airflow.sync_run import as_of, seconds_left
 
 START = pendulum.datetime(2013, 1, 2, 9)
 END = pendulum.datetime(2013, 1, 2, 10)
@@ -32,10 +32,6 @@ def test_a_run_by_hand_syncs_as_of_when_it_was_asked_for_whatever_its_interval(r
 
 def test_a_run_without_an_interval_has_a_time():
     assert as_of({"dag_run": context("manual")["dag_run"]}) == ASKED
-
-
-def test_a_run_has_one_name_in_all_its_tasks():
-    assert run_name(context("manual")) == "d/r"
 
 
 @pytest.mark.parametrize(("ago", "least", "most"), [(0, 55, 57), (30, 25, 27), (50, 10, 10), (500, 10, 10)])

@@ -9,8 +9,9 @@ from airflow.sdk import AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sluice_airflow.assets import sync_asset
+from sluice_airflow.dag_run import run_id
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import failure_noted, leave_note, run_name, seconds_left, summary
+from sluice_airflow.sync_run import failure_noted, leave_note, seconds_left, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,7 +47,7 @@ class DeliverSyncOperator(BaseOperator):
                 hook.lake,
                 hook.ledger,
                 number=self.turn["turn"],
-                run=run_name(context),
+                run=run_id(context),
                 budget_seconds=self._budget(context, sync),
                 **_receiver(hook, sync),
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, BaseOperator
 
 from sluice.errors import SluiceError
+from sluice_airflow.dag_run import run_type
 from sluice_airflow.hooks.sluice import SluiceHook
 
 if TYPE_CHECKING:
@@ -44,13 +45,12 @@ class DiscoverFilesOperator(BaseOperator):
         source = run.source
         _require_role(source)
         require_enabled(run)
-        run_type = context["dag_run"].run_type
         if source.queue is None:
-            found = discover(run, sweep=run_type == "manual")
+            found = discover(run, sweep=run_type(context) == "manual")
         else:
             queue = hook.queue(source.connection, source.queue, source.region)
             inbox = Inbox(queue, rung_messages(_extras(context)))
-            found = discover(run, inbox, sweep=run_type != "asset_triggered")
+            found = discover(run, inbox, sweep=run_type(context) != "asset_triggered")
         return [batch.as_json() for batch in found.batches]
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from sluice_airflow.dag_run import run_id, run_type
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import as_of, failure_noted, leave_note, run_name, run_type, summary
+from sluice_airflow.sync_run import as_of, failure_noted, leave_note, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -58,7 +59,7 @@ class FixSyncOperator(BaseOperator):
                 hook.lake,
                 hook.ledger,
                 as_of=as_of(context),
-                run=run_name(context),
+                run=run_id(context),
                 sql_cursor=cursor,
             )
         if fixed.turn is None or fixed.skipped:

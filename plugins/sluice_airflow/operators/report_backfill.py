@@ -10,7 +10,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice_airflow.backfill_run import PLAN, planner_of, shown
-from sluice_airflow.export_run import failure_recorded, run_id
+from sluice_airflow.dag_run import run_id
+from sluice_airflow.export_run import failure_recorded
 from sluice_airflow.hooks.sluice import SluiceHook
 
 if TYPE_CHECKING:
