@@ -16,10 +16,10 @@ from sluice.access.streams import KinesisStream
 from sluice.cohorts.diff import Before, Lists
 from sluice.cohorts.list_files import VALUE, property_column
 from sluice.cohorts.messages import Messages, write_messages
-from sluice.cohorts.staged_file import StagedFile
 from sluice.config.cohort_destinations import KinesisCohortDestination
 from sluice.config.cohorts import CohortConfig, SyncConfig
 from sluice.config.syncs import Sync
+from sluice.ledger.syncs import TurnFile
 
 REGION = "us-east-1"
 
@@ -114,7 +114,7 @@ class Folder:
     path: Path
     chunk_bytes: int = 1_000
 
-    def __call__(self, file: StagedFile) -> Iterator[bytes]:
+    def __call__(self, file: TurnFile) -> Iterator[bytes]:
         with (self.path / file.name).open("rb") as source:
             while chunk := source.read(self.chunk_bytes):
                 yield chunk

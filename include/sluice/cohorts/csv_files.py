@@ -21,7 +21,7 @@ from sluice.cohorts.diff import Lists
 from sluice.cohorts.list_files import AMPLITUDE_ID, VALUE, property_column
 from sluice.cohorts.pairs import find
 from sluice.cohorts.sorted_blocks import Source, read_file, side_by_side
-from sluice.cohorts.staged_file import StagedFile
+from sluice.ledger.syncs import TurnFile
 
 if TYPE_CHECKING:
     from sluice.config import S3CohortDestination, Sync
@@ -63,7 +63,7 @@ def write_csv_files(
     folder: Path,
     *,
     existing_only: bool = False,
-) -> list[StagedFile]:
+) -> list[TurnFile]:
     """Write a turn's files to `folder` in the order of delivery, and return them.
 
     The bytes are a function of the lists and the destination. `existing` is what `existing_mode` says
@@ -121,7 +121,7 @@ def _write(
     batches: Iterable[pa.RecordBatch],
     encoder: CsvEncoder,
     encoders: Executor,
-) -> StagedFile:
+) -> TurnFile:
     started = time.monotonic()
     digest = hashlib.sha256()
     rows = size = 0
@@ -151,7 +151,7 @@ def _write(
     log.info(
         "%s: %s rows, %.1f MB, %.0f MB/s", name, f"{rows:,}", size / 1e6, size / 1e6 / max(seconds, 1e-3)
     )
-    return StagedFile(name, key, rows, size, digest.hexdigest())
+    return TurnFile(name, rows, size, digest.hexdigest(), sent=True, key=key)
 
 
 def _encoded(encoder: CsvEncoder, batch: pa.RecordBatch) -> list[memoryview]:

@@ -13,8 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sluice.access.bucket_errors import BucketUnavailable, Refused, explained
-from sluice.cohorts.staged_file import StagedFile, StagingError
+from sluice.cohorts.staged_file import StagingError
 from sluice.errors import SluiceError
+from sluice.ledger.syncs import TurnFile
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[StagedFile], Iterable[bytes]]
+Read = Callable[[TurnFile], Iterable[bytes]]
 # Called with a file and how many of its bytes have arrived, all of them once the object is there and was
 # looked at; it may raise to stop.
-Progress = Callable[[StagedFile, int], None]
+Progress = Callable[[TurnFile, int], None]
 
 CONTENT_TYPE = "text/csv"
 # The metadata of an object; consumers may check what they read by it.
@@ -39,7 +40,7 @@ _IN_FLIGHT = 3
 
 
 def deliver_files(
-    files: Sequence[StagedFile],
+    files: Sequence[TurnFile],
     read: Read,
     client: S3Client,
     destination: S3CohortDestination,
@@ -68,7 +69,7 @@ def deliver_files(
 
 
 def _send(
-    file: StagedFile, read: Read, bucket: _Bucket, executor: ThreadPoolExecutor, on_progress: Progress
+    file: TurnFile, read: Read, bucket: _Bucket, executor: ThreadPoolExecutor, on_progress: Progress
 ) -> None:
     parts = _checked(file, _parts(read(file)))
     if file.bytes <= PART_BYTES:
@@ -116,7 +117,7 @@ def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield bytes(pending)
 
 
-def _checked(file: StagedFile, parts: Iterator[bytes]) -> Iterator[bytes]:
+def _checked(file: TurnFile, parts: Iterator[bytes]) -> Iterator[bytes]:
     """Pass parts on, the last one only if all of them are the file. Raises StagingError if not."""
     digest = hashlib.sha256()
     size = 0
@@ -145,13 +146,13 @@ class _Bucket:
         self.name = destination.bucket
         self._path = destination.path
 
-    def put(self, file: StagedFile, body: bytes) -> None:
+    def put(self, file: TurnFile, body: bytes) -> None:
         with self._explained("write"):
             self._client.put_object(
                 Bucket=self.name, Key=file.key, Body=body, ContentMD5=_md5(body), **_description(file)
             )
 
-    def create_upload(self, file: StagedFile) -> str:
+    def create_upload(self, file: TurnFile) -> str:
         with self._explained("write"):
             answer = self._client.create_multipart_upload(
                 Bucket=self.name, Key=file.key, **_description(file)
@@ -194,7 +195,7 @@ class _Bucket:
         with contextlib.suppress(Refused), explained("abort", self.name, self._path, _PAGE):
             self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id)
 
-    def verify(self, file: StagedFile) -> None:
+    def verify(self, file: TurnFile) -> None:
         """Raise BucketUnavailable unless the object is the file."""
         with self._explained("head"):
             head = self._client.head_object(Bucket=self.name, Key=file.key)
@@ -217,7 +218,7 @@ class _Bucket:
             ) from refusal
 
 
-def _description(file: StagedFile) -> dict[str, Any]:
+def _description(file: TurnFile) -> dict[str, Any]:
     return {"ContentType": CONTENT_TYPE, "Metadata": {SHA256: file.sha256, ROWS: str(file.rows)}}
 
 

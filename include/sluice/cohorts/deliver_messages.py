@@ -15,8 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluice.access.refusals import error_code
 from sluice.access.streams import StreamAccessError
 from sluice.cohorts.pacing import MAX_RECORDS, Pace, backoff
-from sluice.cohorts.staged_file import StagedFile, StagingError
+from sluice.cohorts.staged_file import StagingError
 from sluice.errors import SluiceError, TransientError
+from sluice.ledger.syncs import TurnFile
 
 if TYPE_CHECKING:
     from sluice.access.streams import KinesisStream
@@ -55,8 +56,8 @@ class Delivered:
 
 
 def deliver_messages(
-    file: StagedFile,
-    read: Callable[[StagedFile], Iterable[bytes]],
+    file: TurnFile,
+    read: Callable[[TurnFile], Iterable[bytes]],
     stream: KinesisStream,
     destination: KinesisCohortDestination,
     *,
@@ -106,7 +107,7 @@ class _Courier:
 
     def __init__(
         self,
-        file: StagedFile,
+        file: TurnFile,
         stream: KinesisStream,
         client: Any,
         pace: Pace,
@@ -220,7 +221,7 @@ def _limits(stream: KinesisStream, client: Any, destination: KinesisCohortDestin
     return destination.shards or (facts.shards if facts else 1), max_bytes
 
 
-def _damaged(file: StagedFile, how: str) -> StagingError:
+def _damaged(file: TurnFile, how: str) -> StagingError:
     return StagingError(
         f"The staged file {file.name} is not what was fixed: {how}. The next run of the sync writes it anew."
     )
@@ -240,7 +241,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _records(
-    file: StagedFile, messages: Iterable[bytes], destination: KinesisCohortDestination, max_bytes: int
+    file: TurnFile, messages: Iterable[bytes], destination: KinesisCohortDestination, max_bytes: int
 ) -> Iterator[_Record]:
     for data in messages:
         try:

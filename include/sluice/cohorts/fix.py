@@ -345,8 +345,7 @@ class _Fix:
                 lists, folder, streamed=self._streamed, oversized=folder / messages.OVERSIZED
             )
             kept.append(TurnFile(ROW_LOG, rows, 0, ""))
-        leaving = [TurnFile(f.name, f.rows, f.bytes, f.sha256, sent=True, key=f.key) for f in sent]
-        turn = replace(turn, files=(*leaving, *kept), counts=counts, commit_key=commit_key)
+        turn = replace(turn, files=(*sent, *kept), counts=counts, commit_key=commit_key)
         reason = beyond(self.sync.config, lists) if turn.kind == "regular" else None
         if reason is None:
             return turn

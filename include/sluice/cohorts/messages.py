@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sluice.cohorts.list_files import VALUE, property_column
-from sluice.cohorts.staged_file import StagedFile
 from sluice.errors import SluiceError
 from sluice.json_check import BadJson, JsonCheck
 from sluice.json_columns import doubles, needs_escapes, one_line, quoted
+from sluice.ledger.syncs import TurnFile
 from sluice.text_columns import Piece, append_pieces, as_string, bounded, offsets
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Messages:
     values (decisions K-11).
     """
 
-    file: StagedFile
+    file: TurnFile
     entering: int
     exiting: int
     without_properties: int
@@ -89,7 +89,7 @@ def write_messages(
         entering = out.write(lists.enter_values_path, users, entering=True)
     if out.oversized:
         pq.write_table(pa.table({VALUE: pa.array(out.oversized, pa.string())}), folder / OVERSIZED)
-    file = StagedFile(MESSAGES, "", out.messages, out.bytes, out.digest.hexdigest())
+    file = TurnFile(MESSAGES, out.messages, out.bytes, out.digest.hexdigest(), sent=True)
     return Messages(file, entering, exiting, len(out.oversized), users.skipped)
 
 

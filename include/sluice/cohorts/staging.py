@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from sluice.cohorts.staged_file import StagedFile, StagingError
+from sluice.cohorts.staged_file import StagingError
 from sluice.lake import Lake
 from sluice.ledger.syncs import Turn, TurnFile
 
@@ -79,14 +79,9 @@ def download(lake: Lake, turn: Turn, name: str, to: Path) -> Path:
     return to
 
 
-def reader(lake: Lake, turn: Turn) -> Callable[[StagedFile], Iterable[bytes]]:
+def reader(lake: Lake, turn: Turn) -> Callable[[TurnFile], Iterable[bytes]]:
     """Return what streams a turn's staged files."""
     return lambda file: _chunks(lake, turn, file.name)
-
-
-def sent_files(turn: Turn) -> list[StagedFile]:
-    """Return what leaves of a turn, in the order of delivery."""
-    return [StagedFile(file.name, file.key, file.rows, file.bytes, file.sha256) for file in turn.sent_files]
 
 
 def remove(lake: Lake, turn: Turn, names: Iterable[str]) -> int:

@@ -12,15 +12,15 @@ from sluice.cohorts.clean import drop_lists
 from sluice.cohorts.deliver_files import deliver_files
 from sluice.cohorts.deliver_messages import MessageTooLarge, deliver_messages
 from sluice.cohorts.heartbeat import Heartbeat, give_back
-from sluice.cohorts.staged_file import StagedFile, StagingError
-from sluice.cohorts.staging import reader, sent_files
+from sluice.cohorts.staged_file import StagingError
+from sluice.cohorts.staging import reader
 from sluice.config.cohort_destinations import KinesisCohortDestination
 from sluice.config.syncs import Sync
 from sluice.errors import SluiceError
 from sluice.lake import Lake
 from sluice.ledger import Ledger, syncs
 from sluice.ledger.database import LedgerUnavailable
-from sluice.ledger.syncs import Claim, SyncBusy, Turn, TurnLost
+from sluice.ledger.syncs import Claim, SyncBusy, Turn, TurnFile, TurnLost
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -178,7 +178,7 @@ class _Sending:
         assert not isinstance(self.sync.destination, KinesisCohortDestination)
         arrived = 0
 
-        def on_progress(file: StagedFile, sent: int) -> None:
+        def on_progress(file: TurnFile, sent: int) -> None:
             nonlocal arrived
             self.heartbeat.check()
             if sent >= file.bytes:
@@ -186,14 +186,14 @@ class _Sending:
                 self._record(files=max(arrived, self.turn.files_delivered))
 
         deliver_files(
-            sent_files(self.turn), reader(self.lake, self.turn), client, self.sync.destination, on_progress
+            self.turn.sent_files, reader(self.lake, self.turn), client, self.sync.destination, on_progress
         )
 
     def messages(self, stream: KinesisStream | None, budget_seconds: float) -> None:
         """Send the messages from the acknowledged ones on."""
         assert stream is not None, "a Kinesis destination takes a stream"
         assert isinstance(self.sync.destination, KinesisCohortDestination)
-        (file,) = sent_files(self.turn)
+        (file,) = self.turn.sent_files
         arrived = self.turn.messages_delivered
         if arrived == file.rows:
             return

@@ -12,8 +12,9 @@ from sluice.access.bucket_errors import BucketAccessError, BucketUnavailable
 from sluice.access.storage import S3Store
 from sluice.cohorts import deliver_files as module
 from sluice.cohorts.deliver_files import deliver_files
-from sluice.cohorts.staged_file import StagedFile, StagingError
+from sluice.cohorts.staged_file import StagingError
 from sluice.config import S3CohortDestination
+from sluice.ledger.syncs import TurnFile
 
 PART = 5 << 20
 
@@ -41,8 +42,13 @@ class Turn:
             "existing.csv": b'amplitudeID,userID\n"2","b"\n' * ((2 * PART + 1_000_000) // 27),
         }
         self.files = [
-            StagedFile(
-                name, f"cohorts/1_x_2013-01-01T00-00_{name}", 1, len(data), hashlib.sha256(data).hexdigest()
+            TurnFile(
+                name,
+                1,
+                len(data),
+                hashlib.sha256(data).hexdigest(),
+                sent=True,
+                key=f"cohorts/1_x_2013-01-01T00-00_{name}",
             )
             for name, data in self.content.items()
         ]
