@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import socket
-import struct
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
+
+from http_proxy import HttpProxy, ProxyHandler
 
 # slow down: 503, as S3 throttles; reset: the connection breaks in the middle of the request; cut: in the
 # middle of the answer; late: the store does what is asked, and its answer comes after `late_seconds`.
@@ -23,52 +21,7 @@ _SLOW_DOWN = (
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
-@dataclass
-class FaultProxy:
-    """Forwards to `endpoint`; `choose` is asked for each request: kind, path and how often it came before."""
-
-    endpoint: str
-    choose: Callable[[str, str, int], Fault | None] = lambda kind, path, before: None
-    late_seconds: float = 1.0
-    # What was asked: kind, path, and the fault that was made of it.
-    requests: list[tuple[str, str, Fault | None]] = field(default_factory=list)
-    url: str = ""
-
-    def __enter__(self) -> FaultProxy:
-        proxy = self
-
-        class Handler(_Handler):
-            owner = proxy
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._lock = threading.Lock()
-        self.over = threading.Event()
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def faults(self, fault: Fault | None = None) -> list[str]:
-        """The kinds of the requests that were spoiled, in their order."""
-        return [kind for kind, _, made in self.requests if made and fault in (None, made)]
-
-    def decide(self, kind: str, path: str) -> Fault | None:
-        with self._lock:
-            before = sum((kind, path) == (k, p) for k, p, _ in self.requests)
-            fault = self.choose(kind, path, before)
-            self.requests.append((kind, path, fault))
-        return fault
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(ProxyHandler):
     owner: FaultProxy
 
     def _forward(self) -> None:
@@ -118,17 +71,30 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(body if sent is None else body[:sent])
 
-    def _break_off(self) -> None:
-        # Without lingering, closing sends RST instead of FIN.
-        with suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.wfile.flush()
-        self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward
+
+
+@dataclass
+class FaultProxy(HttpProxy):
+    """Forwards to `endpoint`; `choose` is asked for each request: kind, path and how often it came before."""
+
+    handler = _Handler
+
+    choose: Callable[[str, str, int], Fault | None] = lambda kind, path, before: None
+    late_seconds: float = 1.0
+    # What was asked: kind, path, and the fault that was made of it.
+    requests: list[tuple[str, str, Fault | None]] = field(default_factory=list)
+
+    def faults(self, fault: Fault | None = None) -> list[str]:
+        """The kinds of the requests that were spoiled, in their order."""
+        return [kind for kind, _, made in self.requests if made and fault in (None, made)]
+
+    def decide(self, kind: str, path: str) -> Fault | None:
+        with self._lock:
+            before = sum((kind, path) == (k, p) for k, p, _ in self.requests)
+            fault = self.choose(kind, path, before)
+            self.requests.append((kind, path, fault))
+        return fault
 
 
 def _kind(method: str, path: str) -> str:

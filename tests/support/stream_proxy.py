@@ -9,15 +9,13 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import socket
-import struct
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from http_proxy import HttpProxy, ProxyHandler
 
 THROTTLED = "ProvisionedThroughputExceededException"
 INTERNAL = "InternalFailure"
@@ -29,55 +27,7 @@ WholeFault = Literal["throttled", "unavailable", "reset", "lost", "hanging"]
 Fault = WholeFault | dict[int, str] | None
 
 
-@dataclass
-class StreamProxy:
-    """Forwards to `endpoint`; `choose` is given each PutRecords request's number and its message ids."""
-
-    endpoint: str
-    choose: Callable[[int, list[str]], Fault] = lambda number, ids: None
-    # Per request the message ids that it brought, and what was made of it.
-    requests: list[tuple[list[str], Fault]] = field(default_factory=list)
-    # The sizes of the requests: records, and bytes of their data and keys.
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    url: str = ""
-
-    def __enter__(self) -> StreamProxy:
-        proxy = self
-
-        class Handler(_Handler):
-            owner = proxy
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._lock = threading.Lock()
-        self.over = threading.Event()
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def decide(self, records: list[dict[str, str]]) -> Fault:
-        data = [base64.b64decode(record["Data"]) for record in records]
-        ids = [json.loads(text)["message_id"] for text in data]
-        size = sum(
-            len(text) + len(record["PartitionKey"].encode())
-            for text, record in zip(data, records, strict=True)
-        )
-        with self._lock:
-            fault = self.choose(len(self.requests), ids)
-            self.requests.append((ids, fault))
-            self.sizes.append((len(records), size))
-        return fault
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(ProxyHandler):
     owner: StreamProxy
 
     def do_POST(self) -> None:
@@ -143,11 +93,28 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
 
-    def _break_off(self) -> None:
-        # Without lingering, closing sends RST instead of FIN.
-        with suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+@dataclass
+class StreamProxy(HttpProxy):
+    """Forwards to `endpoint`; `choose` is given each PutRecords request's number and its message ids."""
+
+    handler = _Handler
+
+    choose: Callable[[int, list[str]], Fault] = lambda number, ids: None
+    # Per request the message ids that it brought, and what was made of it.
+    requests: list[tuple[list[str], Fault]] = field(default_factory=list)
+    # The sizes of the requests: records, and bytes of their data and keys.
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+
+    def decide(self, records: list[dict[str, str]]) -> Fault:
+        data = [base64.b64decode(record["Data"]) for record in records]
+        ids = [json.loads(text)["message_id"] for text in data]
+        size = sum(
+            len(text) + len(record["PartitionKey"].encode())
+            for text, record in zip(data, records, strict=True)
+        )
+        with self._lock:
+            fault = self.choose(len(self.requests), ids)
+            self.requests.append((ids, fault))
+            self.sizes.append((len(records), size))
+        return fault
