@@ -14,6 +14,7 @@ from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sluice.cli.options import CONFIG
+from sluice.cli.terminal import console
 from sluice.config import (
     CohortConfig,
     CohortDestination,
@@ -50,18 +51,15 @@ def check(context: click.Context, directory: Path | None, ledger_url: str | None
 
     config = with_query_problems(load_config(directory or default_directory(), thorough=True))
     config.raise_for_problems()
-    console = Console()
-    if not console.is_terminal:
-        # Nobody sees the edge of a pipe or a log: lines stay whole.
-        console = Console(width=200)
-    console.print(f"Configuration {escape(str(config.directory))}: no problems", soft_wrap=True)
+    out = console()
+    out.print(f"Configuration {escape(str(config.directory))}: no problems", soft_wrap=True)
     for table in _tables(config):
-        console.print(table)
+        out.print(table)
     if ledger_url is None:
-        console.print("No ledger was named (--ledger), so changes are not compared.", soft_wrap=True)
+        out.print("No ledger was named (--ledger), so changes are not compared.", soft_wrap=True)
         return
     try:
-        refused = _print_changes(console, config, ledger_url)
+        refused = _print_changes(out, config, ledger_url)
     except (LedgerUnavailable, LedgerError) as error:
         # The configuration itself is fine: a ledger that is down must not hold up a review.
         click.echo(f"Changes are not compared: {error}", err=True)
@@ -211,11 +209,11 @@ def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     return table
 
 
-def _print_changes(console: Console, config: Config, ledger_url: str) -> bool:
+def _print_changes(out: Console, config: Config, ledger_url: str) -> bool:
     """Print what differs from the ledger's records; returns whether anything is refused."""
     ledger = _open(ledger_url)
     if ledger is None:
-        console.print("The ledger has no tables yet: everything is new.")
+        out.print("The ledger has no tables yet: everything is new.")
         return False
     exports, imports = recorded_destinations(ledger), recorded_sources(ledger)
     refused = False
@@ -223,7 +221,7 @@ def _print_changes(console: Console, config: Config, ledger_url: str) -> bool:
     for export in config.exports:
         record = exports.get(export.id)
         changes = changes_of_export(record.config, export) if record else None
-        quiet &= _print_subject(console, f"export {export.id}", changes)
+        quiet &= _print_subject(out, f"export {export.id}", changes)
     for source in config.imports:
         seen = imports.get(source.id)
         found = (
@@ -232,27 +230,25 @@ def _print_changes(console: Console, config: Config, ledger_url: str) -> bool:
             else None
         )
         refused |= any(change.refused for change in found or [])
-        quiet &= _print_subject(console, f"import {source.id}", found)
+        quiet &= _print_subject(out, f"import {source.id}", found)
     syncs = _recorded_syncs(ledger)
     for sync in config.syncs:
         recorded = syncs.get(sync.id)
-        quiet &= _print_subject(
-            console, f"sync {sync.id}", changes_of_sync(recorded, sync) if recorded else None
-        )
+        quiet &= _print_subject(out, f"sync {sync.id}", changes_of_sync(recorded, sync) if recorded else None)
     for gone in sorted(syncs.keys() - {sync.id for sync in config.syncs}):
         quiet = False
-        console.print(
+        out.print(
             f"sync {gone}: removed. Nothing more is sent, no exits either: whom its receiver has, stays.",
             soft_wrap=True,
         )
     for gone in sorted(exports.keys() - {export.id for export in config.exports}):
         quiet = False
-        console.print(f"export {gone}: removed. Its schedule ends; its objects stay.", soft_wrap=True)
+        out.print(f"export {gone}: removed. Its schedule ends; its objects stay.", soft_wrap=True)
     for gone in sorted(imports.keys() - {source.id for source in config.imports}):
         quiet = False
-        console.print(f"import {gone}: removed. It imports no more; its rows stay.", soft_wrap=True)
+        out.print(f"import {gone}: removed. It imports no more; its rows stay.", soft_wrap=True)
     if quiet:
-        console.print("Nothing differs from what the ledger recorded.")
+        out.print("Nothing differs from what the ledger recorded.")
     return refused
 
 
@@ -264,13 +260,13 @@ def _recorded_syncs(ledger: Ledger) -> dict[str, dict[str, Any]]:
     return {id: config for id, (config, _) in recorded_configs(ledger).items() if config is not None}
 
 
-def _print_subject(console: Console, subject: str, changes: list[Change] | None) -> bool:
+def _print_subject(out: Console, subject: str, changes: list[Change] | None) -> bool:
     """Print the changes of one thing, None standing for a new one; returns whether there were none."""
     if changes is None:
-        console.print(f"{subject}: new, begins with its first run.", soft_wrap=True)
+        out.print(f"{subject}: new, begins with its first run.", soft_wrap=True)
         return False
     for change in changes:
-        console.print(
+        out.print(
             escape(
                 f"{subject}: {change.key}: {_shown(change.old)} → {_shown(change.new)}. {change.consequence}"
             ),

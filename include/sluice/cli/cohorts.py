@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,13 +11,13 @@ from typing import Any
 
 import click
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cli.options import CONFIG, LEDGER
 from sluice.cli.syncs import history, log, members, status
+from sluice.cli.terminal import console
 from sluice.cohorts.external import open_cursor
 from sluice.cohorts.query import query_of
 from sluice.cohorts.snapshot import Snapshot, take_snapshot
@@ -72,8 +71,7 @@ def preview(access: EnvironmentAccess, cohort: str, at: str | None) -> None:
             ledger=access.ledger if config.ids_file is not None else None,
             sql_cursor=cursor,
         )
-        console = Console(width=None if sys.stdout.isatty() else 200)
-        console.print(_members(snapshot))
+        console().print(_members(snapshot))
     for line in _lines(snapshot):
         click.echo(line)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sluice.cli.terminal import console
 from sluice.converter import ConfigError, Converter, RowError
 from sluice.converter.cases import cases_path, run_cases
 from sluice.converter.converter import now_ms, read_document
@@ -131,7 +131,7 @@ def preview(config: Path, file: str, rows: int, as_json: bool) -> None:
     table = Table("row", "source", "event", show_lines=True)
     for entry in shown:
         table.add_row(str(entry["row"]), _text(_pretty(entry["source"])), _event_text(entry))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console(120).print(table)
 
 
 def _pretty(value: Any) -> str:
@@ -187,7 +187,7 @@ def _print_report(report: Report) -> None:
         samples = "\n".join(show_json(sample)[:80] for sample in item.samples)
         numbers = (item.values, item.nulls, item.missing, item.errors)
         table.add_row(_text(item.name), *(f"{number:,}" for number in numbers), types, _text(samples))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console(160).print(table)
     for reason, count in report.errors.most_common(10):
         _echo(f"{count:,} × {reason}")
     if report.unused:

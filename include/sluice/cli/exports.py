@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cli.backfills import plan, size
 from sluice.cli.options import CONFIG, LEDGER
+from sluice.cli.terminal import console
 from sluice.exports.ranges import HourRange
 from sluice.exports.status import DestinationStatus, status_of
 from sluice.ledger.export_runs import ExportRun
@@ -43,12 +42,11 @@ exports.add_command(size)
 @click.pass_obj
 def status(access: EnvironmentAccess, destination: str | None, runs: int) -> None:
     """Show each destination's state, hours, gaps, last verification and newest runs."""
-    console = _console()
     for found in status_of(access.config, access.ledger, destination, runs):
         for line in _lines(found):
             click.echo(line)
         if found.runs:
-            console.print(_runs_table(found.runs))
+            console().print(_runs_table(found.runs))
     if access.config.problems:
         click.echo(
             "The configuration has problems, and their files are left out: see sluice check.", err=True
@@ -102,8 +100,3 @@ def _runs_table(runs: tuple[ExportRun, ...]) -> Table:
 
 def _moment(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H}:00" if moment else "none"
-
-
-def _console() -> Console:
-    # Nobody sees the edge of a pipe or a log: lines stay whole.
-    return Console(width=None if sys.stdout.isatty() else 200)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cli.options import CONFIG, LEDGER
+from sluice.cli.terminal import console
 from sluice.config import ImportConfig
 from sluice.converter import Converter
 from sluice.imports.again import import_again
@@ -68,7 +68,7 @@ def status(access: EnvironmentAccess) -> None:
         newest = found["done"].newest if "done" in found else None
         tested = state_of_test(access.ledger, source, access.config.converter_path(source))
         table.add_row(source.id, *(f"{number:,}" for number in numbers), tested, _moment(newest))
-    _console().print(table)
+    console().print(table)
     if access.config.problems:
         click.echo(
             "The configuration has problems, and their files are left out: see sluice check.", err=True
@@ -192,7 +192,7 @@ def preview(access: EnvironmentAccess, source: str) -> None:
     for sample in sample_rows(config, store, converter, taxonomy, keys.first_matching):
         row = "" if sample.row is None else f"\nrow {sample.row}"
         table.add_row(Text(sample.key + row), Text(_pretty(sample.record)), _event(sample))
-    _console().print(table)
+    console().print(table)
 
 
 @imports.command()
@@ -305,8 +305,3 @@ def _number(value: int | None) -> str:
 
 def _moment(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "never"
-
-
-def _console() -> Console:
-    # Nobody sees the edge of a pipe or a log: lines stay whole.
-    return Console(width=None if sys.stdout.isatty() else 200)

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
+from sluice.cli.terminal import console
 from sluice.cohorts.intervals import members_at, synced_turn
 from sluice.cohorts.list_files import ROW_LOG
 from sluice.cohorts.status import arrived, status_of
@@ -55,13 +55,12 @@ def members(
 @click.pass_obj
 def history(access: EnvironmentAccess, cohort: str, limit: int) -> None:
     """Show the sizes and flows of each sync of a cohort, newest first."""
-    console = _console()
     chains = [state.chain for state in syncs.chains(access.ledger) if state.chain.cohort == cohort]
     if not chains:
         raise SluiceError(f"No sync of the cohort {cohort} ever ran: see `sluice cohort status`.")
     for chain in sorted(chains):
         click.echo(f"{chain}:")
-        console.print(_turns_table(syncs.turns(access.ledger, chain=chain, limit=limit)))
+        console().print(_turns_table(syncs.turns(access.ledger, chain=chain, limit=limit)))
 
 
 @click.command()
@@ -83,7 +82,7 @@ def status(access: EnvironmentAccess) -> None:
             "by hand" if found.next_as_of is None else f"{found.next_as_of:%Y-%m-%d %H:%M}",
             Text(found.reason or ""),
         )
-    _console().print(table)
+    console().print(table)
     if access.config.problems:
         click.echo(
             "The configuration has problems, and their files are left out: see sluice check.", err=True
@@ -173,8 +172,3 @@ def _time(text: str | None, access: EnvironmentAccess) -> datetime:
 
 def _moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _console() -> Console:
-    # Nobody sees the edge of a pipe or a log: lines stay whole.
-    return Console(width=None if sys.stdout.isatty() else 200)

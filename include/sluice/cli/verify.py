@@ -15,6 +15,7 @@ from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cli.options import CONFIG, LEDGER
+from sluice.cli.terminal import console
 from sluice.exports.bucket import Bucket
 from sluice.exports.ranges import parse_range
 from sluice.exports.repair import repair_commands
@@ -49,7 +50,6 @@ def verify(
     access = EnvironmentAccess(directory, ledger_url)
     config = access.config.export(destination)
     client = access.store(config.connection, config.region).client()
-    console = Console(width=None if sys.stdout.isatty() else 200)
     with _Meter(len(hours) * len(config.projects)) as meter:
         verifier = Verifier(
             config,
@@ -64,7 +64,7 @@ def verify(
             reports.append(report)
     differing = [report for report in reports if not report.whole]
     if shown := reports if show_all else differing:
-        console.print(_table(shown))
+        console().print(_table(shown))
     totals = [f"{sum(getattr(report, name) for report in reports):,} {head}"
               for name, head in zip(_COUNTS, _HEADS, strict=True)]  # fmt: skip
     click.echo(
