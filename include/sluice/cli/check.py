@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
+from sluice.cli.config_tables import config_tables
 from sluice.cli.options import CONFIG
 from sluice.cli.terminal import console
-from sluice.config import (
-    CohortConfig,
-    CohortDestination,
-    Config,
-    ImportConfig,
-    S3CohortDestination,
-    Sync,
-    default_directory,
-    load_config,
-)
+from sluice.config import Config, default_directory, load_config
 from sluice.config.changes import Change, changes_of_export, changes_of_import, changes_of_sync
 from sluice.ledger import Ledger, LedgerError
 from sluice.ledger.database import LedgerUnavailable
@@ -53,7 +43,7 @@ def check(context: click.Context, directory: Path | None, ledger_url: str | None
     config.raise_for_problems()
     out = console()
     out.print(f"Configuration {escape(str(config.directory))}: no problems", soft_wrap=True)
-    for table in _tables(config):
+    for table in config_tables(config):
         out.print(table)
     if ledger_url is None:
         out.print("No ledger was named (--ledger), so changes are not compared.", soft_wrap=True)
@@ -68,147 +58,6 @@ def check(context: click.Context, directory: Path | None, ledger_url: str | None
         context.exit(1)
 
 
-def _tables(config: Config) -> Iterator[Table]:
-    yield _table(
-        "Projects",
-        ["project", "name", "kind", "organisation", "administrators"],
-        [
-            [
-                project.id,
-                project.name,
-                project.kind,
-                f"{owner.id} {owner.name}",
-                ", ".join(owner.administrators),
-            ]
-            for project in config.projects
-            for owner in [config.organisation_of(project.id)]
-        ],
-    )
-    yield _table(
-        "Exports",
-        ["DAG", "enabled", "projects", "to", "data sets", "dialect", "owner", "file"],
-        [
-            [
-                export.dag_id,
-                "yes" if export.enabled else "no",
-                ", ".join(map(str, export.projects)),
-                f"s3://{export.bucket}/{export.prefix}",
-                ", ".join(export.data_sets),
-                export.dialect,
-                export.owner,
-                export.source_file,
-            ]
-            for export in config.exports
-        ],
-    )
-    yield _table(
-        "Imports",
-        ["DAG", "enabled", "project", "from", "converter", "upload time", "discovery", "owner", "file"],
-        [
-            [
-                source.dag_id,
-                "yes" if source.enabled else "no",
-                source.project,
-                f"s3://{source.bucket}/{source.prefix}",
-                "(replay)" if source.replay else source.converter,
-                source.upload_time,
-                _discovery(source),
-                source.owner,
-                source.source_file,
-            ]
-            for source in config.imports
-        ],
-    )
-
-    yield _table(
-        "Cohorts",
-        ["cohort", "name", "project", "from", "properties", "syncs", "owner", "file"],
-        [
-            [
-                cohort.id,
-                cohort.name,
-                cohort.project,
-                _origin(cohort),
-                ", ".join(cohort.properties),
-                len(cohort.syncs),
-                cohort.owner,
-                cohort.source_file,
-            ]
-            for cohort in config.cohorts
-        ],
-    )
-    yield _table(
-        "Cohort destinations",
-        ["destination", "name", "enabled", "projects", "to", "match by", "owner", "file"],
-        [
-            [
-                destination.id,
-                destination.name,
-                "yes" if destination.enabled else "no",
-                ", ".join(map(str, destination.projects)),
-                _target(destination),
-                destination.match_by,
-                destination.owner,
-                destination.source_file,
-            ]
-            for destination in config.cohort_destinations
-        ],
-    )
-    yield _table(
-        "Cohort syncs",
-        ["sync", "enabled", "cohort", "to", "cadence", "properties", "routing key", "waits for a person if"],
-        [
-            [
-                sync.id,
-                "yes" if sync.enabled else "no",
-                sync.cohort.id,
-                sync.destination.name,
-                sync.cadence,
-                ", ".join(sync.properties),
-                sync.config.routing_key or "",
-                _guard(sync),
-            ]
-            for sync in config.syncs
-        ],
-    )
-
-
-def _origin(cohort: CohortConfig) -> str:
-    if cohort.sql is not None:
-        return f"SQL on {cohort.connection}" if cohort.connection else "SQL"
-    return cohort.ids_file or "definition"
-
-
-def _target(destination: CohortDestination) -> str:
-    if isinstance(destination, S3CohortDestination):
-        return f"s3://{destination.bucket}/{destination.path}"
-    return f"Kinesis stream {destination.stream}"
-
-
-def _guard(sync: Sync) -> str:
-    limits = []
-    if sync.config.max_exit_share is not None:
-        limits.append(f"over {sync.config.max_exit_share:.0%} leave")
-    if sync.config.max_entering is not None:
-        limits.append(f"over {sync.config.max_entering} enter")
-    return " or ".join(limits)
-
-
-def _discovery(source: ImportConfig) -> str:
-    if source.discovery == "notifications":
-        return f"by notification, every {source.sweep_every} min"
-    return f"every {source.scan_every} min" if source.scan_every else "by hand"
-
-
-def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    return table
-
-
 def _print_changes(out: Console, config: Config, ledger_url: str) -> bool:
     """Print what differs from the ledger's records; returns whether anything is refused."""
     ledger = _open(ledger_url)
@@ -216,6 +65,7 @@ def _print_changes(out: Console, config: Config, ledger_url: str) -> bool:
         out.print("The ledger has no tables yet: everything is new.")
         return False
     exports, imports = recorded_destinations(ledger), recorded_sources(ledger)
+    syncs = _recorded_syncs(ledger)
     refused = False
     quiet = True
     for export in config.exports:
@@ -231,22 +81,18 @@ def _print_changes(out: Console, config: Config, ledger_url: str) -> bool:
         )
         refused |= any(change.refused for change in found or [])
         quiet &= _print_subject(out, f"import {source.id}", found)
-    syncs = _recorded_syncs(ledger)
     for sync in config.syncs:
         recorded = syncs.get(sync.id)
         quiet &= _print_subject(out, f"sync {sync.id}", changes_of_sync(recorded, sync) if recorded else None)
-    for gone in sorted(syncs.keys() - {sync.id for sync in config.syncs}):
-        quiet = False
-        out.print(
-            f"sync {gone}: removed. Nothing more is sent, no exits either: whom its receiver has, stays.",
-            soft_wrap=True,
-        )
-    for gone in sorted(exports.keys() - {export.id for export in config.exports}):
-        quiet = False
-        out.print(f"export {gone}: removed. Its schedule ends; its objects stay.", soft_wrap=True)
-    for gone in sorted(imports.keys() - {source.id for source in config.imports}):
-        quiet = False
-        out.print(f"import {gone}: removed. It imports no more; its rows stay.", soft_wrap=True)
+    for kind, recorded_ids, things, consequence in (
+        ("export", exports.keys(), config.exports, "Its schedule ends; its objects stay."),
+        ("import", imports.keys(), config.imports, "It imports no more; its rows stay."),
+        ("sync", syncs.keys(), config.syncs,
+         "Nothing more is sent, no exits either: whom its receiver has, stays."),
+    ):  # fmt: skip
+        for gone in sorted(recorded_ids - {thing.id for thing in things}):
+            quiet = False
+            out.print(f"{kind} {gone}: removed. {consequence}", soft_wrap=True)
     if quiet:
         out.print("Nothing differs from what the ledger recorded.")
     return refused
