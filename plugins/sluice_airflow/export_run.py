@@ -103,10 +103,10 @@ def failure_recorded(context: Mapping[str, Any], destination: str) -> Iterator[N
 
 
 def _record_failure(context: Mapping[str, Any], destination: str, error: Exception) -> None:
-    from sluice.exports.errors import ExportAccessError
+    from sluice.access.errors import BucketAccessError
     from sluice.ledger.export_runs import fail_run
 
-    problem: Any = "access" if isinstance(error, ExportAccessError) else "other"
+    problem: Any = "access" if isinstance(error, BucketAccessError) else "other"
     # The failure itself is what has to be seen, even if the ledger does not answer any more.
     with suppress(Exception):
         fail_run(

@@ -6,8 +6,8 @@ import json
 import pytest
 from exporting import HOUR, Destination
 
+from sluice.access.errors import BucketAccessError, BucketUnavailable
 from sluice.access.storage import S3Store
-from sluice.exports.errors import BucketUnavailable, ExportAccessError
 
 KEYS = ["events/187520/187520_2013-01-02_12#0.json.gz", "events/187520/187520_2013-01-02_12_complete"]
 
@@ -46,7 +46,7 @@ def deny(s3, bucket):
 )
 def test_the_missing_permission_is_named(destination, deny, action, resource):
     deny(action)
-    with pytest.raises(ExportAccessError) as caught:
+    with pytest.raises(BucketAccessError) as caught:
         destination.run("run")
     message = str(caught.value)
     assert f"the bucket {destination.bucket} is denied" in message
@@ -64,10 +64,10 @@ def test_permissions_that_only_a_replacement_needs_are_named(destination, deny, 
     destination.run("run")
     destination.add_events(["b"])
     deny("s3:DeleteObject")
-    with pytest.raises(ExportAccessError, match=r"s3:DeleteObject on arn:aws:s3:::.*/events/\*"):
+    with pytest.raises(BucketAccessError, match=r"s3:DeleteObject on arn:aws:s3:::.*/events/\*"):
         destination.run("second")
     deny("s3:GetObject")
-    with pytest.raises(ExportAccessError, match=r"s3:GetObject on arn:aws:s3:::.*/events/\*"):
+    with pytest.raises(BucketAccessError, match=r"s3:GetObject on arn:aws:s3:::.*/events/\*"):
         destination.run("second")
     s3.delete_bucket_policy(Bucket=bucket)
     # The marker was about to go, so the ledger no longer vouches for the hour; it is all still there.
@@ -79,7 +79,7 @@ def test_the_permission_given_the_retry_goes_on(destination, deny, s3, bucket):
     destination.run("run")
     destination.add_events(["b"])
     deny("s3:DeleteObject")
-    with pytest.raises(ExportAccessError):
+    with pytest.raises(BucketAccessError):
         destination.run("second")
     s3.delete_bucket_policy(Bucket=bucket)
     destination.run("second")
@@ -88,7 +88,7 @@ def test_the_permission_given_the_retry_goes_on(destination, deny, s3, bucket):
 
 def test_a_bucket_that_does_not_exist(s3, tmp_path):
     destination = Destination.make(s3, "no-such-bucket-anywhere", tmp_path)
-    with pytest.raises(ExportAccessError, match=r"no-such-bucket-anywhere does not exist.*`bucket`"):
+    with pytest.raises(BucketAccessError, match=r"no-such-bucket-anywhere does not exist.*`bucket`"):
         destination.run("run")
     # SeaweedFS would make a bucket of the first upload.
     assert "no-such-bucket-anywhere" not in [item["Name"] for item in s3.list_buckets()["Buckets"]]
@@ -106,7 +106,7 @@ def test_wrong_credentials(s3_access, bucket, tmp_path, access_key, secret_key, 
     )
     destination = Destination.make(store.client(), bucket, tmp_path)
     with pytest.raises(
-        ExportAccessError, match=rf"\({code}\), so the bucket {bucket} cannot be used"
+        BucketAccessError, match=rf"\({code}\), so the bucket {bucket} cannot be used"
     ) as caught:
         destination.run("run")
     assert s3_access.secret_key not in str(caught.value)

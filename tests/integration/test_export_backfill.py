@@ -9,8 +9,9 @@ from exporting import HOUR, PROJECT, Destination, Killed
 from lake_staging import stage
 from sqlalchemy import delete, update
 
+from sluice.access.errors import BucketUnavailable
 from sluice.exports.chunks import chunks_of
-from sluice.exports.errors import BucketUnavailable, WindowError
+from sluice.exports.errors import WindowError
 from sluice.exports.ranges import HourRange
 from sluice.lake import LoadRequest, load
 from sluice.lake.snapshot import Snapshot

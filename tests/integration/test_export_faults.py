@@ -12,9 +12,10 @@ from deltalake import write_deltalake
 from exporting import HOUR, PROJECT, Destination
 from fault_proxy import FaultProxy
 
+from sluice.access.errors import BucketUnavailable
 from sluice.access.storage import S3Store
 from sluice.exports.bucket import Bucket
-from sluice.exports.errors import BucketUnavailable, DiskFull, LakeFileError, LakeSchemaError
+from sluice.exports.errors import DiskFull, LakeFileError, LakeSchemaError
 from sluice.exports.left_open import abort_left_open
 from sluice.exports.ranges import HourRange
 from sluice.exports.verify import Verifier

@@ -8,7 +8,8 @@ import pytest
 from botocore.config import Config
 from exporting import HOUR, Destination, Killed
 
-from sluice.exports.errors import BucketUnavailable, ForeignHour
+from sluice.access.errors import BucketUnavailable
+from sluice.exports.errors import ForeignHour
 from sluice.ledger import exported
 from sluice.ledger.exported import HourHeld
 

@@ -192,7 +192,7 @@ def _changed_again(hour: HourPlan, since: datetime) -> bool:
 
 
 class BackfillPlanner:
-    """Plans backfills of one destination. Raises ExportAccessError if the bucket cannot be listed."""
+    """Plans backfills of one destination. Raises BucketAccessError if the bucket cannot be listed."""
 
     def __init__(self, config: ExportConfig, *, lake: Lake, ledger: Ledger, bucket: Bucket) -> None:
         self._config = config

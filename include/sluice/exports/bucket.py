@@ -11,8 +11,8 @@ from botocore.exceptions import HTTPClientError, IncompleteReadError
 from urllib3.exceptions import HTTPError
 
 from sluice.access.bucket_errors import explained
+from sluice.access.errors import BucketUnavailable, Refused
 from sluice.config import ExportConfig
-from sluice.exports.errors import BucketUnavailable, Refused
 from sluice.exports.keys import HourObject, listing_prefixes, normalise_prefix, parse_key
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ObjectHead:
 class Bucket:
     """One bucket below one prefix; `encryption` is what each new object asks the store for.
 
-    Every method raises ExportAccessError or BucketUnavailable; methods that change something raise Refused
+    Every method raises BucketAccessError or BucketUnavailable; methods that change something raise Refused
     if their condition does not hold, or if what they work on is gone.
     """
 

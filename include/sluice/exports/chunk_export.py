@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 
+from sluice.access.errors import Refused
 from sluice.config import ExportConfig
 from sluice.exports.backfill import BackfillPlanner, HourPlan, is_forced
 from sluice.exports.bucket import Bucket, StoredObject
 from sluice.exports.chunks import Chunk
-from sluice.exports.errors import Refused
 from sluice.exports.hour import LEASE_SECONDS, HourOutcome, Run
 from sluice.exports.hour_lines import DayLines
 from sluice.exports.plan import HOUR, as_listed, hour_state, with_markers, writes

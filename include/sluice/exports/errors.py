@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-# The faults of a bucket are those of every room that writes to one.
-from sluice.access.errors import BucketAccessError
-from sluice.access.errors import BucketUnavailable as BucketUnavailable
-from sluice.access.errors import Refused as Refused
 from sluice.errors import SluiceError, TransientError
-
-ExportAccessError = BucketAccessError
 
 
 class ForeignHour(SluiceError):

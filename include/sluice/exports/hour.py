@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from sluice.access.errors import Refused
 from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket
-from sluice.exports.errors import ForeignHour, Refused
+from sluice.exports.errors import ForeignHour
 from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.hour_lines import HourLines
 from sluice.exports.keys import whole_hour
@@ -68,7 +69,7 @@ class HourOutcome:
 class Exporter:
     """Exports hours of one destination as one run.
 
-    `bucket` is the destination's, below its prefix. Raises ExportAccessError for what the receiving side has
+    `bucket` is the destination's, below its prefix. Raises BucketAccessError for what the receiving side has
     to change, HourHeld if another writer holds the run's own hour, ForeignHour if the schedule finds a
     marker there that is not the ledger's.
     """

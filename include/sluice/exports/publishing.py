@@ -11,8 +11,8 @@ import logging
 import time
 from urllib.parse import quote
 
+from sluice.access.errors import Refused
 from sluice.exports.bucket import Bucket
-from sluice.exports.errors import Refused
 from sluice.exports.staged import RUN, STAGING, StagedFile, StagedHour, StagedMarker
 from sluice.exports.staging import marker_metadata
 from sluice.ledger import Ledger, exported

@@ -14,10 +14,11 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 from sqlalchemy import and_, select
 
+from sluice.access.errors import BucketUnavailable, Refused
 from sluice.config import ExportConfig
 from sluice.errors import SluiceError
 from sluice.exports.bucket import MARKER_TYPE, Bucket
-from sluice.exports.errors import BucketUnavailable, ContentMismatch, Refused
+from sluice.exports.errors import ContentMismatch
 from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.hour_lines import HourLines
 from sluice.exports.plan import HourView

@@ -16,9 +16,9 @@ from datetime import date, datetime
 from itertools import groupby
 from pathlib import Path
 
+from sluice.access.errors import Refused
 from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket, StoredObject
-from sluice.exports.errors import Refused
 from sluice.exports.form import filter_hash, layout_of
 from sluice.exports.lake_errors import lake_explained
 from sluice.exports.lake_uuids import LakeUuids
@@ -63,7 +63,7 @@ class _Known:
 class Verifier:
     """Compares hours of one destination with the lake. `meter` is called from several threads.
 
-    Raises ExportAccessError or BucketUnavailable where the bucket cannot be read, WindowError for a range
+    Raises BucketAccessError or BucketUnavailable where the bucket cannot be read, WindowError for a range
     that reaches into the future.
     """
 

@@ -9,9 +9,10 @@ import yaml
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lake_staging import stage
 
+from sluice.access.errors import BucketAccessError, BucketUnavailable
 from sluice.errors import SluiceError
 from sluice.exports import errors
-from sluice.exports.errors import ExportAccessError, WindowError
+from sluice.exports.errors import WindowError
 from sluice.exports.hour import HourOutcome
 from sluice.lake import HourNotOver, LoadRequest, load
 from sluice.ledger.exported import HourHeld
@@ -213,7 +214,7 @@ def test_an_unknown_destination_is_named(configure):
 
 def test_a_missing_bucket_is_named(configure):
     configure(bucket="never-made-bucket")
-    with pytest.raises(ExportAccessError, match="never-made-bucket does not exist"):
+    with pytest.raises(BucketAccessError, match="never-made-bucket does not exist"):
         execute(ExportEventsOperator, run_context())
 
 
@@ -221,7 +222,7 @@ def test_the_retries_of_the_dag_tell_the_errors_apart():
     """What may pass by itself is tried again; what a person has to change fails at once; each says why."""
     decide = {}
     for error in (
-        errors.ExportAccessError, errors.BucketUnavailable, errors.DiskFull, HourHeld, HourNotOver,
+        BucketAccessError, BucketUnavailable, errors.DiskFull, HourHeld, HourNotOver,
         errors.ForeignHour, errors.LakeSchemaError, errors.LakeRowError, errors.LakeFileError,
         errors.ExportDiffers, OSError,
     ):  # fmt: skip
@@ -229,7 +230,7 @@ def test_the_retries_of_the_dag_tell_the_errors_apart():
         decide[error] = (decision.action.value, decision.reason)
     assert [action for action, _ in decide.values()] == ["retry"] * 5 + ["fail"] * 5 + ["default"]
     own = [reason for error, (_, reason) in decide.items() if error in (
-        errors.ExportAccessError, errors.BucketUnavailable, errors.DiskFull, errors.LakeSchemaError,
+        BucketAccessError, BucketUnavailable, errors.DiskFull, errors.LakeSchemaError,
         errors.LakeRowError, errors.LakeFileError,
     )]  # fmt: skip
     assert len(set(own)) == len(own)

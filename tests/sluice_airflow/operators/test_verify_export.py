@@ -9,7 +9,8 @@ import pytest
 from export_config import write_export_config
 from lake_staging import stage
 
-from sluice.exports.errors import ExportAccessError, ExportDiffers
+from sluice.access.errors import BucketAccessError
+from sluice.exports.errors import ExportDiffers
 from sluice.exports.status import status_of
 from sluice.lake import LoadRequest, load
 from sluice.ledger.verifications import last_verification
@@ -94,7 +95,7 @@ def test_a_run_is_recorded_with_what_it_published(hook):
 def test_a_run_without_access_leaves_the_destination_waiting_until_one_succeeds(hook, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", hook_connection("wrong"))
-        with pytest.raises(ExportAccessError):
+        with pytest.raises(BucketAccessError):
             export()
     waiting = status(hook)
     assert waiting.state == "waiting for access"
