@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sluice.access.bucket_errors import BucketUnavailable, Refused, explained
-from sluice.cohorts.staged_file import StagingError
+from sluice.cohorts.staged_file import checked
 from sluice.errors import SluiceError
 from sluice.ledger.syncs import TurnFile
 
@@ -35,6 +35,10 @@ SHA256, ROWS = "sluice-sha256", "sluice-rows"
 PART_BYTES = 8 << 20
 # Where the whole policy of a destination stands.
 _PAGE = "docs/cohorts.md"
+_REMEDY = (
+    "Nothing of it was sent. Restore the lake's `_syncs` folder, or let the next run of the sync take this"
+    " turn's place."
+)
 # Parts that travel at once, over and above the one being filled.
 _IN_FLIGHT = 3
 
@@ -71,7 +75,7 @@ def deliver_files(
 def _send(
     file: TurnFile, read: Read, bucket: _Bucket, executor: ThreadPoolExecutor, on_progress: Progress
 ) -> None:
-    parts = _checked(file, _parts(read(file)))
+    parts = _parts(checked(file, read(file), _REMEDY))
     if file.bytes <= PART_BYTES:
         (body,) = parts
         bucket.put(file, body)
@@ -115,27 +119,6 @@ def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
             yield bytes(pending[:PART_BYTES])
             del pending[:PART_BYTES]
     yield bytes(pending)
-
-
-def _checked(file: TurnFile, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Pass parts on, the last one only if all of them are the file. Raises StagingError if not."""
-    digest = hashlib.sha256()
-    size = 0
-    last = next(parts)
-    for part in parts:
-        digest.update(last)
-        size += len(last)
-        yield last
-        last = part
-    digest.update(last)
-    size += len(last)
-    if size != file.bytes or digest.hexdigest() != file.sha256:
-        raise StagingError(
-            f"The staged file {file.name} for {file.key} is not what was fixed: it has {size:,} bytes of"
-            f" {file.bytes:,}, or others. Nothing of it was sent. Restore the lake's `_syncs` folder, or let"
-            " the next run of the sync take this turn's place."
-        )
-    yield last
 
 
 class _Bucket:

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluice.access.refusals import error_code
 from sluice.access.streams import StreamAccessError
 from sluice.cohorts.pacing import MAX_RECORDS, Pace, backoff
-from sluice.cohorts.staged_file import StagingError
+from sluice.cohorts.staged_file import StagingError, checked
 from sluice.errors import SluiceError, TransientError
 from sluice.ledger.syncs import TurnFile
 
@@ -31,6 +31,7 @@ Acknowledged = Callable[[int], None]
 # Ends what a message says of itself. Within a JSON string the quotes would be escaped.
 _USERS = b',"users":['
 _LOG_SECONDS = 10.0
+_REMEDY = "The next run of the sync takes this turn's place, and makes good what was sent."
 
 
 class MessageTooLarge(SluiceError):
@@ -67,7 +68,8 @@ def deliver_messages(
 ) -> Delivered:
     """Put the messages from number `start` on into the stream, each at least once and under its own id.
 
-    `read` streams the staged file. Only records that the stream refused are sent again. Raises
+    `read` streams the staged file; its last messages leave only if it is what was fixed, so one that is not
+    is never delivered to its end. Only records that the stream refused are sent again. Raises
     PartlyDelivered when the budget ends, StreamAccessError or StreamUnavailable for a stream that cannot be
     used, MessageTooLarge before a message is sent that the stream does not take, StagingError for staged
     bytes that are not those that were fixed.
@@ -81,12 +83,10 @@ def deliver_messages(
     client = stream.client(timeout)
     shards, max_bytes = _limits(stream, client, destination)
     courier = _Courier(file, stream, client, Pace(shards), start, budget_seconds, deadline, on_acknowledged)
-    messages = islice(_lines(read(file)), start, None)
+    messages = islice(_lines(checked(file, read(file), _REMEDY)), start, None)
     records = _records(file, messages, destination, max_bytes)
     for request in _requests(records, courier.pace.max_bytes):
         courier.send(request)
-    if courier.acknowledged != file.rows:
-        raise _damaged(file, f"it has {courier.acknowledged} messages instead of {file.rows}")
     return courier.delivered()
 
 
@@ -221,12 +221,6 @@ def _limits(stream: KinesisStream, client: Any, destination: KinesisCohortDestin
     return destination.shards or (facts.shards if facts else 1), max_bytes
 
 
-def _damaged(file: TurnFile, how: str) -> StagingError:
-    return StagingError(
-        f"The staged file {file.name} is not what was fixed: {how}. The next run of the sync writes it anew."
-    )
-
-
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Cut chunks of any size at their line feeds."""
     begun: list[bytes] = []
@@ -237,7 +231,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield b"".join(begun)
             yield from more[:-1]
             begun = more[-1:]
-    # What has no line feed is no whole message, and then one is missing.
 
 
 def _records(
@@ -247,7 +240,10 @@ def _records(
         try:
             about = json.loads(data.partition(_USERS)[0] + b"}")
         except ValueError as error:
-            raise _damaged(file, "one of its lines is no message") from error
+            raise StagingError(
+                f"The staged file {file.name} is not what was fixed: one of its lines is no message."
+                f" {_REMEDY}"
+            ) from error
         record = _Record(data, about[destination.partition_key])
         if record.size > max_bytes:
             raise MessageTooLarge(

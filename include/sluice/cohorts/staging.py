@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from sluice.cohorts.staged_file import StagingError
+from sluice.cohorts.staged_file import StagingError, checked
 from sluice.lake import Lake
 from sluice.ledger.syncs import Turn, TurnFile
 
@@ -66,16 +66,13 @@ def download(lake: Lake, turn: Turn, name: str, to: Path) -> Path:
         raise StagingError(
             f"The turn of the {turn.chain} as of {turn.as_of:%Y-%m-%d %H:%M} UTC has no {name}."
         )
-    digest = hashlib.sha256()
+    remedy = (
+        f"Restore {turn.folder}/{name} of the lake from a backup, or give the destination a new name, which"
+        " begins anew with an empty baseline."
+    )
     with to.open("wb") as out:
-        for chunk in _chunks(lake, turn, name):
-            digest.update(chunk)
+        for chunk in checked(file, _chunks(lake, turn, name), remedy):
             out.write(chunk)
-    if digest.hexdigest() != file.sha256:
-        raise StagingError(
-            f"The file {turn.folder}/{name} of the lake is not what was fixed: restore it from a backup, or"
-            " give the destination a new name, which begins anew with an empty baseline."
-        )
     return to
 
 

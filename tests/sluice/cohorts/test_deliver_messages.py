@@ -262,12 +262,25 @@ def test_a_message_above_the_records_limit_is_refused_before_it_is_sent(
 
 def test_a_damaged_file_is_not_taken_for_a_whole_one(delivery, tmp_path):
     path = tmp_path / "messages.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))
-    with pytest.raises(StagingError, match="7 messages instead of 10"):
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:7]))
+    with pytest.raises(StagingError, match=r"is not what was fixed: it has .* bytes of"):
         delivery.run()
-    path.write_bytes(b"not a message\n")
+    assert max(delivery.acknowledged, default=0) < 7
+    path.write_bytes(whole.replace(b"{", b"[", 1))
     with pytest.raises(StagingError, match="no message"):
         delivery.run()
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_a_file_of_other_messages_is_never_sent_to_its_end(delivery, tmp_path, start):
+    path = tmp_path / "messages.jsonl"
+    # The same length, and every line a message: only the checksum tells.
+    path.write_bytes(path.read_bytes().replace(b'"user42"', b'"user24"'))
+    with pytest.raises(StagingError, match="is not what was fixed"):
+        delivery.run(start=start)
+    assert max(delivery.acknowledged, default=0) < 10
+    assert delivery.messages[-1] not in itertools.chain(*delivery.requests())
 
 
 def test_a_stream_that_is_not_there_is_named(delivery, kinesis, stream, tmp_path, moto_endpoint):
