@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from sluice.cohorts.list_files import AMPLITUDE_ID, VALUE, property_column
+from sluice.event_filters import identifier, literal
 from sluice.lake.sql import connect
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _write(
     """Write the candidates' values but those that `known` has and `unless` has not."""
     columns = "".join(
         f", arg_min_null({name}, {AMPLITUDE_ID}) AS {name}"
-        for name in (_quoted(property_column(name)) for name in properties)
+        for name in (identifier(property_column(name)) for name in properties)
     )
     # The large side is only ever looked through: the hash tables are of the candidates.
     connection.execute(
@@ -78,10 +79,10 @@ def _write(
         f"""
         COPY (
             SELECT {VALUE}{columns}
-            FROM read_parquet({_text(candidates)}) AS candidates ANTI JOIN told USING ({VALUE})
+            FROM read_parquet({literal(candidates)}) AS candidates ANTI JOIN told USING ({VALUE})
             WHERE {VALUE} IS NOT NULL
             GROUP BY {VALUE} ORDER BY {VALUE}
-        ) TO {_text(target)} (FORMAT parquet, COMPRESSION zstd)
+        ) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)
         """
     )
     return int(pq.read_metadata(target).num_rows)
@@ -91,13 +92,5 @@ def _values(paths: Sequence[Path]) -> str:
     """Return a table expression of the values in files; of none, an empty one."""
     if not paths:
         return f"(SELECT NULL::VARCHAR AS {VALUE} WHERE false)"
-    files = ", ".join(map(_text, paths))
+    files = ", ".join(map(literal, paths))
     return f"(SELECT {VALUE} FROM read_parquet([{files}]) WHERE {VALUE} IS NOT NULL)"
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
