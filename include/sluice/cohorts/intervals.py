@@ -6,7 +6,7 @@ still in. A member is in from the turn that let them in up to the turn that let 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from sluice.cohorts.list_files import AMPLITUDE_ID, EXITING, KEY_FIELDS, MEMBERS
 from sluice.errors import SluiceError
 from sluice.lake import Lake
 from sluice.ledger import Ledger, syncs
-from sluice.ledger.syncs import Chain, Turn
+from sluice.ledger.syncs import Turn
 
 _SCHEMA = pa.schema([*KEY_FIELDS, SINCE_FIELD])
 _COLUMNS = [AMPLITUDE_ID, VALUE]
@@ -28,11 +28,8 @@ def synced_turn(ledger: Ledger, cohort: str, at: datetime, sync: str | None = No
 
     Raises SluiceError if there is none, or if several syncs of the cohort were and none is named.
     """
-    delivered = [
-        turn
-        for turn in syncs.turns(ledger, cohort=cohort, sync=sync, states=["delivered"])
-        if turn.kind == "regular" and turn.as_of <= at
-    ]
+    turns = syncs.turns(ledger, cohort=cohort, sync=sync, states=["delivered"], kinds=["regular"])
+    delivered = [turn for turn in turns if turn.as_of <= at]
     of_whom = f"cohort {cohort}" if sync is None else f"sync {sync} of cohort {cohort}"
     if not delivered:
         raise SluiceError(
@@ -50,8 +47,8 @@ def members_at(lake: Lake, ledger: Ledger, turn: Turn) -> Iterator[pa.RecordBatc
 
     Raises SluiceError if the lists that say so are not in the lake any more.
     """
-    delivered = _delivered(ledger, turn.chain)
-    newest = delivered[0]
+    delivered = syncs.turns(ledger, chain=turn.chain, states=["delivered"], kinds=["regular"])
+    newest = max(delivered, key=lambda turn: turn.number)
     files = [
         f"{later.folder}/{EXITING}"
         for later in delivered
@@ -66,10 +63,3 @@ def members_at(lake: Lake, ledger: Ledger, turn: Turn) -> Iterator[pa.RecordBatc
                 yield batch
     except FileNotFoundError as error:
         raise SluiceError(f"The lists of the {turn.chain} are not all in the lake: {error}") from error
-
-
-def _delivered(ledger: Ledger, chain: Chain) -> Sequence[Turn]:
-    turns = [
-        turn for turn in syncs.turns(ledger, chain=chain, states=["delivered"]) if turn.kind == "regular"
-    ]
-    return sorted(turns, key=lambda turn: -turn.number)
