@@ -6,7 +6,8 @@ from click.testing import CliRunner
 from cohort_config import write_cohort, write_cohort_config
 from cohort_turns import Syncs, hour
 
-from sluice.cli import cli
+# Not by `cli`, which would load it when it is first called: with what the tests put in place of its parts.
+from sluice.cli.cohorts import cohorts
 from sluice.cohorts.status import status_of
 from sluice.cohorts.turns import decline
 from sluice.config import Config, load_config
@@ -36,7 +37,7 @@ class Shell:
         return next(found for found in status_of(self.config, self.there.ledger) if found.sync.id == sync)
 
     def run(self, *arguments: str):
-        result = CliRunner().invoke(cli, ["cohort", *self.options, *arguments])
+        result = CliRunner().invoke(cohorts, [*self.options, *arguments])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result.stdout.splitlines()
