@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
-from sluice.cli.options import CONFIG, LEDGER
+from sluice.cli.options import AT, CONFIG, LEDGER
 from sluice.cli.syncs import history, log, members, status
 from sluice.cli.terminal import console
 from sluice.cohorts.external import open_cursor
@@ -45,17 +45,15 @@ for command in (history, log, members, status):
 
 @cohorts.command()
 @click.argument("cohort")
-@click.option(
-    "--at", "at", metavar="TIME", help="As of this time, UTC, such as 2013-01-03T14:00; now by default."
-)
+@AT
 @click.pass_obj
-def preview(access: EnvironmentAccess, cohort: str, at: str | None) -> None:
+def preview(access: EnvironmentAccess, cohort: str, as_of: datetime | None) -> None:
     """Show COHORT as of a time: its query, how many members it has, ten of them, and what was read.
 
     Nothing is sent, and nothing is recorded.
     """
     config = access.config.cohort(cohort)
-    as_of = _time(at)
+    as_of = as_of or datetime.now(UTC)
     click.echo(f"{config.id}: {config.name}, project {config.project}, as of {as_of:%Y-%m-%d %H:%M:%S} UTC")
     if config.ids_file is None:
         portfolio = bool(access.config.sources_of(config))
@@ -108,15 +106,3 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
         yield f"{snapshot.unresolved:,} lines name nobody known, {snapshot.doubles:,} a member again:"
         for one in snapshot.id_problems[:_PROBLEMS]:
             yield f"  line {one.line}: {one.id}: {one.reason}"
-
-
-def _time(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is no time such as 2013-01-03T14:00 (UTC)", param_hint="--at"
-        ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

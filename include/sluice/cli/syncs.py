@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
+from sluice.cli.options import AT
 from sluice.cli.terminal import console
 from sluice.cohorts.intervals import members_at, synced_turn
 from sluice.cohorts.list_files import ROW_LOG
@@ -25,8 +26,6 @@ from sluice.ledger.syncs import Turn
 # Rows that are read at once.
 _BATCH = 65_536
 
-AT = click.option("--at", "at", metavar="TIME", help="As of this time, UTC, such as 2013-01-03T14:00.")
-
 
 @click.command()
 @click.argument("cohort")
@@ -35,13 +34,13 @@ AT = click.option("--at", "at", metavar="TIME", help="As of this time, UTC, such
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many members; all by default.")
 @click.pass_obj
 def members(
-    access: EnvironmentAccess, cohort: str, at: str | None, sync_id: str | None, limit: int | None
+    access: EnvironmentAccess, cohort: str, as_of: datetime | None, sync_id: str | None, limit: int | None
 ) -> None:
     """Print who was in a cohort at a synced time, as CSV: amplitude_id, and the id that was sent.
 
     They are the members of the newest delivered sync at that time; now by default.
     """
-    turn = synced_turn(access.ledger, cohort, _time(at, access), sync_id)
+    turn = synced_turn(access.ledger, cohort, as_of or access.ledger.now(), sync_id)
     click.echo(f"{turn.chain}, as of {_moment(turn.as_of)}: {turn.counts['existing']:,} members", err=True)
     rows = (
         row.values() for batch in members_at(access.lake, access.ledger, turn) for row in batch.to_pylist()
@@ -96,13 +95,14 @@ def status(access: EnvironmentAccess) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many rows; all by default.")
 @click.pass_obj
 def log(
-    access: EnvironmentAccess, sync: str, at: str | None, operation: str | None, limit: int | None
+    access: EnvironmentAccess, sync: str, as_of: datetime | None, operation: str | None, limit: int | None
 ) -> None:
     """Print a sync's row log as CSV: who was added, removed or skipped, and why.
 
     It is that of the newest turn, or of the newest one as of --at, delivered or not.
     """
-    turn = _logged(syncs.turns(access.ledger, sync=sync, kinds=["regular"]), sync, _time(at, access))
+    turns = syncs.turns(access.ledger, sync=sync, kinds=["regular"])
+    turn = _logged(turns, sync, as_of or access.ledger.now())
     click.echo(f"{turn.chain}, as of {_moment(turn.as_of)}: {turn.state}, {arrived(turn)} arrived", err=True)
     with open_staged(access.lake, f"{turn.folder}/{ROW_LOG}") as file:
         rows = (
@@ -158,16 +158,6 @@ def _print_csv(heads: list[str], rows: Iterable[Iterable[Any]], limit: int | Non
         if number == limit:
             return
         out.writerow(row)
-
-
-def _time(text: str | None, access: EnvironmentAccess) -> datetime:
-    if text is None:
-        return access.ledger.now()
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SluiceError(f"{text!r} is no time: write it as 2013-01-03T14:00, in UTC.") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _moment(moment: datetime) -> str:
