@@ -15,7 +15,7 @@ from sluice.config.cohort_destinations import (
     KinesisCohortDestination,
     S3CohortDestination,
 )
-from sluice.config.cohorts import NOT_IN_REAL_TIME, CohortConfig, SyncConfig, property_columns
+from sluice.config.cohorts import REAL_TIME_KIND, CohortConfig, SyncConfig, property_columns
 from sluice.config.problems import ConfigProblem, KeyPath
 from sluice.config.projects import Project
 from sluice.config.references import KnownProjects, doubled, listed
@@ -212,7 +212,7 @@ def _cadence_problems(place: _Place, destination: CohortDestination) -> list[Con
                     f"one_time, hourly or daily; or a Kinesis destination instead of {s3.id}",
                 )
             ]
-        case "real_time" if place.cohort.kind in NOT_IN_REAL_TIME:
+        case "real_time" if place.cohort.kind != REAL_TIME_KIND:
             return [
                 place.problem(
                     path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -41,15 +41,9 @@ CohortKind = Literal[
 
 Origin = Literal["sql", "definition", "ids_file"]
 
-ORIGINS: tuple[Origin, ...] = ("sql", "definition", "ids_file")
-CADENCES: tuple[Cadence, ...] = ("one_time", "hourly", "daily", "real_time")
-# What a sync of every minute does not take (amplitude-spec 2.3): all kinds but the behavioural one.
-NOT_IN_REAL_TIME: frozenset[CohortKind] = frozenset(
-    {
-        *("funnel", "retention", "stickiness", "nth_time", "event_within", "distinct_interval"),
-        *("computation", "prediction"),
-    }
-)
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+# All that a sync of every minute takes (amplitude-spec 2.3).
+REAL_TIME_KIND: CohortKind = "behavioral"
 # Members of a real-time sync (amplitude-spec 2.3, decisions K-10): more than these fail it.
 MAX_REAL_TIME_MEMBERS = 1_000_000
 MAX_PROPERTIES = 50
