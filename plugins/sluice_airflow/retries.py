@@ -21,7 +21,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
             reason="A new policy takes minutes to be in force everywhere.",
         ),
         RetryRule(
-            exception="sluice.exports.errors.DiskFull",
+            exception="sluice.disk.DiskFull",
             action=RetryAction.RETRY,
             reason="Other tasks give their temporary files back when they end.",
         ),

@@ -14,8 +14,9 @@ from fault_proxy import FaultProxy
 
 from sluice.access.errors import BucketUnavailable
 from sluice.access.storage import S3Store
+from sluice.disk import DiskFull
 from sluice.exports.bucket import Bucket
-from sluice.exports.errors import DiskFull, LakeFileError, LakeSchemaError
+from sluice.exports.errors import LakeFileError, LakeSchemaError
 from sluice.exports.left_open import abort_left_open
 from sluice.exports.ranges import HourRange
 from sluice.exports.verify import Verifier

@@ -4,14 +4,14 @@ import pytest
 
 from sluice.access.errors import BucketAccessError, BucketUnavailable, StreamAccessError, StreamUnavailable
 from sluice.cohorts.deliver_messages import MessageTooLarge, PartlyDelivered
-from sluice.cohorts.engine import CohortDiskFull
 from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.fix import SyncRefused
+from sluice.disk import DiskFull
 from sluice.ledger.syncs import NameTaken
 from sluice_airflow.retries import RETRY_POLICY
 
 ACCESS = [BucketAccessError("x"), StreamAccessError("x")]
-BUSY = [BucketUnavailable("x"), StreamUnavailable("x"), PartlyDelivered("x", 1, 2), CohortDiskFull("x")]
+BUSY = [BucketUnavailable("x"), StreamUnavailable("x"), PartlyDelivered("x", 1, 2), DiskFull("x")]
 WRONG = [MessageTooLarge("x"), CohortQueryError("x"), SyncRefused("x"), NameTaken("x")]
 
 

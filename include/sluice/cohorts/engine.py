@@ -19,7 +19,7 @@ import duckdb
 from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.tables import EVENT_TABLE_COLUMNS, EVENTS_TABLE, Events
 from sluice.config.cohorts import CohortConfig
-from sluice.errors import TransientError
+from sluice.disk import DiskFull, disk_is_full
 from sluice.event_filters import identifier, literal
 
 MEMORY_LIMIT = "1GB"
@@ -39,16 +39,9 @@ _LOCKS = (
     "enable_external_access = false",
     "lock_configuration = true",
 )
-_FULL = ("No space left on device", "Disk quota exceeded", "File too large", "max_temp_directory_size")
-
-
 # Their messages quote values of rows; those of others quote the query.
 _ABOUT_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|Input: .*", re.DOTALL)
-
-
-class CohortDiskFull(TransientError):
-    """This machine has no room for what a query spills."""
 
 
 @contextmanager
@@ -86,15 +79,15 @@ def offer(connection: duckdb.DuckDBPyConnection, events: Events, as_of: datetime
 
 @contextmanager
 def explained(cohort: CohortConfig) -> Iterator[None]:
-    """Turn the engine's errors into one that names the cohort. Raises CohortQueryError or CohortDiskFull."""
+    """Turn the engine's errors into one that names the cohort. Raises CohortQueryError or DiskFull."""
     try:
         yield
     except FileNotFoundError as error:
         raise CohortQueryError.of(cohort, _gone(error)) from error
     except (duckdb.Error, OSError) as error:
         text = str(error)
-        if any(part in text for part in _FULL):
-            raise CohortDiskFull(
+        if disk_is_full(error):
+            raise DiskFull(
                 f"The disk of this machine's temporary files is full ({text}). What a query cannot hold in"
                 f" {MEMORY_LIMIT} is kept there: free some room, or set TMPDIR to a larger disk. Nothing"
                 " was sent; the task is retried."

@@ -13,7 +13,6 @@ import duckdb
 
 from sluice.cohorts.columns import Column, casts, check_names
 from sluice.cohorts.engine import connect, explained, lock, offer
-from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.members import ORDER_BY, write_members
 from sluice.cohorts.portfolio import join_sources
 from sluice.cohorts.query import query_of
@@ -76,7 +75,7 @@ def take_snapshot(
 
     A cohort with a `connection` needs `sql_cursor`, an open DB-API cursor of it; one with an `ids_file` needs
     the ledger. Raises CohortQueryError where the query cannot be run or returns no list of members,
-    CohortDiskFull where this machine's disk is full.
+    DiskFull where this machine's disk is full.
     """
     began = time.monotonic()
     if cohort.connection is not None:
@@ -137,6 +136,3 @@ def snapshot_of_query(
     schema = schema.set(0, schema.field(0).with_nullable(False))
     members = write_members(cohort, connection, f"{typed} {ORDER_BY}", parameters, schema, path)
     return Snapshot(path, members, tuple(schema.names[2:]), sql)
-
-
-__all__ = ["CohortQueryError", "Snapshot", "take_snapshot"]

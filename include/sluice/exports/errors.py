@@ -25,10 +25,6 @@ class LakeFileError(SluiceError):
     """A data file of the lake is gone, or cannot be read."""
 
 
-class DiskFull(TransientError):
-    """This machine has no room for the temporary files of an export."""
-
-
 class ExportDiffers(SluiceError):
     """The bucket does not hold what the lake holds."""
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
 import pyarrow as pa
 
-from sluice.exports.errors import DiskFull, LakeFileError, LakeSchemaError
+from sluice.disk import DiskFull, disk_is_full
+from sluice.exports.errors import LakeFileError, LakeSchemaError
 from sluice.lake import Lake
 from sluice.lake.schema import EVENTS
-
-# EFBIG is what a limit on a process's files answers.
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large", "max_temp_directory_size")
 
 
 @contextmanager
@@ -32,7 +28,7 @@ def lake_explained() -> Iterator[None]:
             " restore it, or set the lake back to a version that has all its files."
         ) from error
     except (OSError, duckdb.Error) as error:
-        if getattr(error, "errno", None) in _FULL or any(text in str(error) for text in _FULL_TEXTS):
+        if disk_is_full(error):
             raise DiskFull(
                 f"The disk of this machine's temporary files is full ({error}). An hour whose data files"
                 " overlap in time is put in order there, and takes about its size in the lake: free some"

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lake_staging import stage
 
 from sluice.access.errors import BucketAccessError, BucketUnavailable
+from sluice.disk import DiskFull
 from sluice.errors import SluiceError
 from sluice.exports import errors
 from sluice.exports.errors import WindowError
@@ -222,7 +223,7 @@ def test_the_retries_of_the_dag_tell_the_errors_apart():
     """What may pass by itself is tried again; what a person has to change fails at once; each says why."""
     decide = {}
     for error in (
-        BucketAccessError, BucketUnavailable, errors.DiskFull, HourHeld, HourNotOver,
+        BucketAccessError, BucketUnavailable, DiskFull, HourHeld, HourNotOver,
         errors.ForeignHour, errors.LakeSchemaError, errors.LakeRowError, errors.LakeFileError,
         errors.ExportDiffers, OSError,
     ):  # fmt: skip
@@ -230,7 +231,7 @@ def test_the_retries_of_the_dag_tell_the_errors_apart():
         decide[error] = (decision.action.value, decision.reason)
     assert [action for action, _ in decide.values()] == ["retry"] * 5 + ["fail"] * 5 + ["default"]
     own = [reason for error, (_, reason) in decide.items() if error in (
-        BucketAccessError, BucketUnavailable, errors.DiskFull, errors.LakeSchemaError,
+        BucketAccessError, BucketUnavailable, DiskFull, errors.LakeSchemaError,
         errors.LakeRowError, errors.LakeFileError,
     )]  # fmt: skip
     assert len(set(own)) == len(own)
