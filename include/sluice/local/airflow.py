@@ -13,7 +13,7 @@ from typing import Any
 from sluice.local.airflow_settings import COMPONENTS
 from sluice.local.errors import LocalServiceError
 from sluice.local.ports import HOST, require_port
-from sluice.local.process import Service
+from sluice.local.process import Program, Service
 from sluice.local.programs import require_module
 
 FOLDER = "airflow"
@@ -34,7 +34,7 @@ def read_health(port: int) -> dict[str, Any]:
     return health
 
 
-class Migration(Service):
+class Migration(Program):
     """Brings the metadata database to this Airflow's schema, and ends."""
 
     name = "airflow-migrate"

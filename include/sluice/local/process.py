@@ -1,4 +1,4 @@
-"""A local service as a guarded child process: start, wait until healthy, stop with every descendant."""
+"""A program as a guarded child process: start, wait until healthy or done, stop with every descendant."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,10 +24,10 @@ POLL_SECONDS = 0.1
 GUARD_MARGIN_SECONDS = 10.0
 
 
-class Service:
-    """One server program; a subclass says how it is prepared, run and probed.
+class Program(ABC):
+    """One program; a subclass says how it is prepared and run.
 
-    Below `data_dir`, which services share, are `logs/<name>.log`, `run/<name>.pid` and the service's
+    Below `data_dir`, which programs share, are `logs/<name>.log`, `run/<name>.pid` and the program's
     own folder, its `home`.
     """
 
@@ -34,7 +35,7 @@ class Service:
     #: How the program is asked to end, and how long it may take before it is killed.
     stop_signal: int = signal.SIGTERM
     grace_seconds: float = 15.0
-    #: How long it may take until it answers.
+    #: How long it may take until it answers, or is done.
     ready_seconds: float = 60.0
 
     def __init__(self, data_dir: Path, folder: str | None = None) -> None:
@@ -44,27 +45,23 @@ class Service:
         self.pid_file = self.data_dir / "run" / f"{self.name}.pid"
         self._guard: subprocess.Popen[bytes] | None = None
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - optional
         """Check the program and make its folder whole, before anything is started."""
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """Give the program and its arguments."""
-        raise NotImplementedError
 
     def additions(self) -> Mapping[str, str]:
-        """Give what this service's environment has beyond the clean one."""
+        """Give what this program's environment has beyond the clean one."""
         return {}
 
-    def probe(self) -> None:
-        """Use the service once as a client would; raise an exception if it does not answer rightly."""
-        raise NotImplementedError
-
-    def after_stop(self) -> None:
+    def after_stop(self) -> None:  # noqa: B027 - optional
         """Remove what the ended program left outside its data directory."""
 
     @property
     def pid(self) -> int | None:
-        """The guard's process id, whose descendants are the service; None if it is not running."""
+        """The guard's process id, whose descendants are the program; None if it is not running."""
         return self._guard.pid if self._guard and self._guard.poll() is None else None
 
     def spawn(self) -> None:
@@ -93,25 +90,6 @@ class Service:
         if process is not None:
             remember(self.pid_file, process)
 
-    def wait_ready(self) -> None:
-        """Wait until the probe succeeds; a program that ends, or does not answer in time, is an error."""
-        deadline = time.monotonic() + self.ready_seconds
-        while True:
-            self.check()
-            try:
-                self.probe()
-            except Exception as error:
-                if time.monotonic() > deadline:
-                    reason = str(error).partition("\n")[0]
-                    raise ServiceFailedError(
-                        self.name,
-                        f"did not become healthy within {self.ready_seconds:.0f} s ({reason})",
-                        self.log,
-                    ) from error
-                time.sleep(POLL_SECONDS)
-            else:
-                return
-
     def check(self) -> None:
         """Raise an error if the program is not running any more."""
         code = self._guard.poll() if self._guard else None
@@ -131,18 +109,6 @@ class Service:
         if code != 0:
             raise ServiceFailedError(self.name, f"ended with exit code {code}", self.log)
         self.stop()
-
-    def start(self) -> Self:
-        """Start the program and wait until it is healthy; on failure nothing of it is left."""
-        if self.pid is not None:
-            raise AlreadyRunningError(f"{self.name} already runs in {self.data_dir}")
-        try:
-            self.spawn()
-            self.wait_ready()
-        except BaseException:
-            self.stop()
-            raise
-        return self
 
     def ask_to_stop(self) -> None:
         """Tell the guard to end the program, without waiting."""
@@ -164,6 +130,45 @@ class Service:
         self._guard = None
         self.pid_file.unlink(missing_ok=True)
         self.after_stop()
+
+
+class Service(Program):
+    """A program that serves; a subclass says besides how it is probed."""
+
+    @abstractmethod
+    def probe(self) -> None:
+        """Use the service once as a client would; raise an exception if it does not answer rightly."""
+
+    def wait_ready(self) -> None:
+        """Wait until the probe succeeds; a program that ends, or does not answer in time, is an error."""
+        deadline = time.monotonic() + self.ready_seconds
+        while True:
+            self.check()
+            try:
+                self.probe()
+            except Exception as error:
+                if time.monotonic() > deadline:
+                    reason = str(error).partition("\n")[0]
+                    raise ServiceFailedError(
+                        self.name,
+                        f"did not become healthy within {self.ready_seconds:.0f} s ({reason})",
+                        self.log,
+                    ) from error
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+    def start(self) -> Self:
+        """Start the program and wait until it is healthy; on failure nothing of it is left."""
+        if self.pid is not None:
+            raise AlreadyRunningError(f"{self.name} already runs in {self.data_dir}")
+        try:
+            self.spawn()
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
 
     def __enter__(self) -> Self:
         return self.start()

@@ -33,7 +33,7 @@ from sluice.local.moto import Moto
 from sluice.local.pids import end_leftovers
 from sluice.local.ports import HOST, preferred_port
 from sluice.local.postgres import Postgres
-from sluice.local.process import Service
+from sluice.local.process import Program
 from sluice.local.seaweedfs import S3Access, SeaweedFS
 from sluice.local.signals import EndingSignals
 
@@ -77,7 +77,7 @@ class LocalStack:
         self.settings: dict[str, str] = {}
         self._ui_port_wanted = ui_port
         self._port = ui_port
-        self._running: list[Service] = []
+        self._running: list[Program] = []
         self.environment_file = self.data_dir / "environment"
         self._lock = DataDirLock(self.data_dir)
         self._signals = EndingSignals()
@@ -207,7 +207,7 @@ class LocalStack:
             component.wait_ready()
         self.report(f"Airflow at {self.airflow_url} ({time.monotonic() - began:.1f} s)")
 
-    def _spawn(self, service: Service) -> None:
+    def _spawn(self, service: Program) -> None:
         self._running.append(service)
         service.spawn()
 
