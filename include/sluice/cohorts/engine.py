@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,13 +20,13 @@ from sluice.cohorts.tables import EVENT_TABLE_COLUMNS, EVENTS_TABLE, Events
 from sluice.config.cohorts import CohortConfig
 from sluice.disk import DiskFull, disk_is_full
 from sluice.event_filters import identifier, literal
+from sluice.lake import sql
 
 MEMORY_LIMIT = "1GB"
-THREADS = 2
 
 _SETTINGS = (
     "TimeZone = 'UTC'",
-    "enable_progress_bar = false",
+    "threads = 2",
     # Where the order matters the query says so; keeping the rows' own costs memory.
     "preserve_insertion_order = false",
 )
@@ -47,12 +46,7 @@ _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|Input: .*", re.DOTALL)
 @contextmanager
 def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     """Give an in-memory DuckDB in UTC with bounded memory, not locked yet."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sluice-cohort-") as spill,
-        duckdb.connect(
-            config={"temp_directory": spill, "memory_limit": MEMORY_LIMIT, "threads": THREADS}
-        ) as connection,
-    ):
+    with sql.connect(MEMORY_LIMIT) as connection:
         for setting in _SETTINGS:
             connection.execute(f"SET {setting}")
         yield connection

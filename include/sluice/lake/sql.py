@@ -12,11 +12,11 @@ MEMORY_LIMIT = "512MB"
 
 
 @contextmanager
-def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(memory_limit: str = MEMORY_LIMIT) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give an in-memory DuckDB that spills to a temporary folder of its own."""
     with (
         tempfile.TemporaryDirectory(prefix="sluice-sql-") as spill,
-        duckdb.connect(config={"temp_directory": spill, "memory_limit": MEMORY_LIMIT}) as connection,
+        duckdb.connect(config={"temp_directory": spill, "memory_limit": memory_limit}) as connection,
     ):
         connection.execute("SET enable_progress_bar = false")
         yield connection
