@@ -43,6 +43,13 @@ class Column:
         return [cls(row[0], row[1]) for row in rows]
 
 
+def as_type(column: pa.Array, type: pa.DataType) -> pa.Array:
+    """Return a column as one of a snapshot's types; JSON comes as text."""
+    if type == JSON:
+        return pa.ExtensionArray.from_storage(JSON, column.cast(JSON.storage_type))
+    return column.cast(type)
+
+
 def check_names(cohort: CohortConfig, found: Sequence[str], *, portfolio: bool) -> None:
     """Raise CohortQueryError unless the columns are the ids and the cohort's properties, each once."""
     ids = ("app", "amplitude_id", "user_id") if portfolio else ("amplitude_id", "user_id")

@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sluice.cohorts.columns import JSON, check_names
+from sluice.cohorts.columns import JSON, as_type, check_names
 from sluice.cohorts.engine import connect, explained, without_values
 from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.snapshot import Snapshot, snapshot_of_query
@@ -37,8 +37,6 @@ _LOG_ROWS = 1_000_000
 _WITH_SERVER_CURSORS = frozenset({"psycopg", "psycopg2"})
 # What drivers raise when the database is not reached or goes away (PEP 249).
 _PASSING = frozenset({"OperationalError", "InterfaceError"})
-
-
 # What drivers raise for a value of a row, which the message then quotes.
 _ABOUT_A_ROW = "DataError"
 
@@ -174,16 +172,10 @@ def _read(files: Sequence[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with file.open("rb") as source, pa.ipc.open_stream(source) as reader:
             for batch in reader:
                 columns = [
-                    column if column.type == field.type else _cast(column, field.type)
+                    column if column.type == field.type else as_type(column, field.type)
                     for column, field in zip(batch.columns, schema, strict=True)
                 ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _cast(column: pa.Array, type: pa.DataType) -> pa.Array:
-    if type == JSON:
-        return pa.ExtensionArray.from_storage(JSON, column.cast(JSON.storage_type))
-    return column.cast(type)
 
 
 def _values(row: Any) -> Sequence[Any]:
@@ -262,7 +254,7 @@ def _array(cohort: CohortConfig, name: str, kind: str, values: Sequence[Any]) ->
     type_ = _TYPES[_DEFAULTS.get(name, kind)]
     try:
         items = values if change is None else [None if one is None else change(one) for one in values]
-        return _cast(pa.array(items, JSON.storage_type if type_ == JSON else type_), type_)
+        return as_type(pa.array(items, JSON.storage_type if type_ == JSON else type_), type_)
     except (pa.ArrowException, OverflowError, ValueError) as error:
         raise CohortQueryError.of(
             cohort, f"the query's column {name!r} has a value that is no {kind}: {error}"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sluice.cohorts.columns import JSON
+from sluice.cohorts.columns import JSON, as_type
 from sluice.cohorts.errors import CohortQueryError
 from sluice.config.cohorts import CohortConfig
 
@@ -60,13 +60,7 @@ def write_members(
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Give a batch of the engine the snapshot's types: JSON comes as text."""
-    columns = [
-        pa.ExtensionArray.from_storage(JSON, column.cast(JSON.storage_type))
-        if field.type == JSON
-        else column.cast(field.type)
-        for column, field in zip(batch.columns, schema, strict=True)
-    ]
+    columns = [as_type(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
