@@ -509,7 +509,7 @@ def recorded_configs(ledger: Ledger) -> dict[str, tuple[dict[str, Any] | None, s
 
 
 def record_gone(ledger: Ledger, turn: Turn, *, bytes_gone: bool = False, members_gone: bool = False) -> None:
-    """Record that the clean-up is about to take a turn's sent bytes with its row log, or its members."""
+    """Record that the clean-up took a turn's sent bytes with its row log, or its lists."""
     with ledger.begin() as connection:
         moment = now(connection)
         values: dict[str, Any] = {}
