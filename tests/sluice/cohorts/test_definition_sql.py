@@ -106,7 +106,7 @@ conditions = st.builds(
     st.sampled_from([{}, {"not": True}]),
 )
 days = st.integers(1, 5)
-choices = st.builds(lambda two: {"any": two}, st.lists(conditions, min_size=2, max_size=2))
+choices = st.builds(lambda two: {"any": two}, st.lists(conditions, min_size=2, max_size=2, unique_by=repr))
 wheres = st.lists(conditions | choices, max_size=1)
 leaves = st.one_of(
     st.builds(
