@@ -77,8 +77,8 @@ def deliver(
         raise SluiceError(
             f"The turn of the {chain} as of {turn.as_of:%Y-%m-%d %H:%M} UTC waits for a person's approval:"
             f" {turn.reason} Answer it in the Airflow UI, then clear this task. A run that is older than the"
-            f" sync's limits has no step that asks: its turn is given up at {turn.held_until:%Y-%m-%d %H:%M} UTC,"
-            " and the next run makes a new one."
+            " sync's limits has no step that asks: its turn is given up at"
+            f" {turn.held_until:%Y-%m-%d %H:%M} UTC, and the next run makes a new one."
         )
     if (reason := _not_ours(turn, run)) is not None:
         return _skipped(ledger, turn, run, reason)
