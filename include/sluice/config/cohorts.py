@@ -25,6 +25,7 @@ from sluice.config.fields import (
 )
 from sluice.config.model import ConfigModel, setting
 from sluice.config.projects import Project
+from sluice.config.quality import QualityConfig
 
 Cadence = Literal["one_time", "hourly", "daily", "real_time"]
 CohortKind = Literal[
@@ -145,7 +146,7 @@ class CohortConfig(ConfigModel):
     """
 
     # The name is in each message; a sync has a hash of its own.
-    UNHASHED: ClassVar = frozenset({"description", "owner", "syncs"})
+    UNHASHED: ClassVar = frozenset({"description", "owner", "syncs", "quality"})
 
     id: CohortId = setting(
         allowed=COHORT_ID_RULE,
@@ -200,6 +201,12 @@ class CohortConfig(ConfigModel):
     )
     syncs: Annotated[tuple[SyncConfig, ...], Field(strict=False)] = setting(
         (), allowed="a list of syncs", meaning="Where the cohort is sent, and how often."
+    )
+    quality: QualityConfig = setting(
+        allowed="enabled, sample_rows, hold_hours, show_values, expectations",
+        default_factory=QualityConfig,
+        default_text="the built-in gate",
+        meaning="What is expected of the members before they are sent.",
     )
 
     @property

@@ -23,6 +23,7 @@ from sluice.config.fields import (
 from sluice.config.filters import FilterConfig
 from sluice.config.model import ConfigModel, setting
 from sluice.config.projects import OneOrMore, ProjectIds
+from sluice.config.quality import QualityConfig
 
 MIB = 1024 * 1024
 
@@ -53,6 +54,7 @@ class ExportConfig(ConfigModel):
             "catch_up_hours",
             "close_wait",
             "late_after",
+            "quality",
         }
     )
 
@@ -181,6 +183,13 @@ class ExportConfig(ConfigModel):
         60,
         allowed="a whole number of minutes from 1 to 10080",
         meaning="Minutes after an hour's end from which its export counts as late.",
+    )
+
+    quality: QualityConfig = setting(
+        allowed="enabled, sample_rows, hold_hours, show_values, expectations",
+        default_factory=QualityConfig,
+        default_text="the built-in gate",
+        meaning="What is expected of an hour before it is published.",
     )
 
     @field_validator("kms_key")

@@ -24,6 +24,7 @@ from sluice.config.fields import (
     Text,
 )
 from sluice.config.model import ConfigModel, setting
+from sluice.config.quality import QualityConfig
 from sluice.config.strategies import DataType, Strategy, require_available
 
 
@@ -69,7 +70,7 @@ class ImportConfig(ConfigModel):
     UNHASHED: ClassVar = frozenset(
         {
             *("name", "description", "owner", "enabled", "account", "max_hours_per_load"),
-            *("discovery", "scan_every", "queue", "sweep_every", "layout", "recent_hours"),
+            *("discovery", "scan_every", "queue", "sweep_every", "layout", "recent_hours", "quality"),
         }
     )
     # What may not change once the source has imported (decisions I-22).
@@ -234,6 +235,13 @@ class ImportConfig(ConfigModel):
             "Whether the source imports by schedule or notification. Its converter must have passed"
             " `sluice import enable` as well."
         ),
+    )
+
+    quality: QualityConfig = setting(
+        allowed="enabled, sample_rows, hold_hours, show_values, expectations",
+        default_factory=QualityConfig,
+        default_text="the built-in gate",
+        meaning="What is expected of converted rows before they are loaded.",
     )
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from sluice.config.imports import ImportConfig
 from sluice.config.lake import LakeConfig, MaintenanceConfig
 from sluice.config.model import ConfigModel
 from sluice.config.projects import Organisation, Project
+from sluice.config.quality import ExpectationConfig, QualityConfig
 from sluice.config.taxonomies import Taxonomy, Unplanned
 
 MODELS: dict[str, type[ConfigModel]] = {
@@ -38,6 +39,8 @@ MODELS: dict[str, type[ConfigModel]] = {
     "did_not": DidNot,
     "had": Had,
     "first_seen": FirstSeen,
+    "quality": QualityConfig,
+    "expectations": ExpectationConfig,
     "s3 cohort destinations": S3CohortDestination,
     "kinesis cohort destinations": KinesisCohortDestination,
 }

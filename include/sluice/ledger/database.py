@@ -23,7 +23,7 @@ from sluice.ledger.types import utc_now
 
 VERSION_TABLE = "sluice_version"
 # The newest migration in migrations/versions.
-HEAD = "0004"
+HEAD = "0005"
 # How long a writer of a SQLite ledger waits for another.
 _BUSY_SECONDS = 60.0
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from sluice.ledger.types import UtcDateTime
 
@@ -272,6 +285,41 @@ sync_turns = Table(
 )
 Index("sync_turns_by_run", sync_turns.c.sync, sync_turns.c.run)
 Index("sync_turns_by_time", sync_turns.c.sync, sync_turns.c.as_of)
+
+# --- Quality gates ---
+
+# The verdict of each gate; what the states mean is in quality.py.
+quality_gates = Table(
+    "quality_gates",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("pipeline", String(16), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("run", Text, nullable=False),
+    # What of the run: an hour of a project, the load, a turn.
+    Column("unit", Text, nullable=False),
+    # Names exactly what was checked.
+    Column("content", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("sampled", BigInteger, nullable=False),
+    # How many expectations stopped it, and how many only warned.
+    Column("failed", Integer, nullable=False),
+    Column("warnings", Integer, nullable=False),
+    Column("results", JSON, nullable=False),
+    # The path of the report below the lake's root.
+    Column("report", Text),
+    Column("seconds", Float, nullable=False),
+    Column("checked_at", UtcDateTime, nullable=False),
+    Column("held_until", UtcDateTime),
+    # Who released, overrode or discarded it, when and why.
+    Column("decided_at", UtcDateTime),
+    Column("decided_by", Text),
+    Column("reason", Text),
+    UniqueConstraint("pipeline", "name", "run", "unit"),
+)
+Index("quality_gates_by_run", quality_gates.c.run)
+Index("quality_gates_by_state", quality_gates.c.pipeline, quality_gates.c.name, quality_gates.c.state)
 
 # --- What configuration was in force ---
 
