@@ -20,6 +20,9 @@ _FORM = (
     " them again."
 )
 _NEXT_RUN = "Takes effect at the next run."
+_GATE = (
+    "Holds for what is checked from now on: nothing that is written, loaded or sent has other content by it."
+)
 _NEXT_LOAD = "Files that are loaded from now on; rows that are in the lake stay as they are."
 
 _OF_EXPORTS: Mapping[str, str] = {
@@ -50,6 +53,7 @@ _OF_EXPORTS: Mapping[str, str] = {
     "catch_up_hours": _NEXT_RUN,
     "close_wait": _NEXT_RUN,
     "late_after": _NEXT_RUN,
+    "quality": _GATE,
 }
 
 _OF_IMPORTS: Mapping[str, str] = {
@@ -80,6 +84,7 @@ _OF_IMPORTS: Mapping[str, str] = {
     "recent_hours": "Takes effect at the next scan.",
     "sweep_every": "Changes how often the whole prefix is listed.",
     "enabled": "Starts or stops the schedule; runs by hand are possible either way.",
+    "quality": _GATE,
 }
 
 _NEXT_SYNC = "Takes effect at the next sync."
@@ -124,6 +129,7 @@ _OF_SYNCS: Mapping[str, str] = {
     "cohort.connection": _OTHER_MEMBERS,
     "cohort.definition": _OTHER_MEMBERS,
     "cohort.ids_file": _OTHER_MEMBERS,
+    "cohort.quality": _GATE,
     "cohort.properties": "What may be sent; what is sent follows from the syncs and their destinations.",
     "destination.name": _NEW_CHAIN,
     "destination.kind": _OTHER_PLACE,
