@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sluice.config.quality import QualityConfig
@@ -13,7 +13,7 @@ from sluice.errors import SluiceError
 from sluice.lake import Lake
 from sluice.ledger import Ledger, quality
 from sluice.ledger.quality import Gate, GateId, State
-from sluice.quality.report import write_report
+from sluice.quality.report import path_of, write_report
 from sluice.quality.results import Result, sentence, stopping, warning
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,9 @@ def pass_gate(
         decided_by=override.by if override and state == "overridden" else None,
         reason=reason,
     )
-    found = write_report(lake, found)
-    recorded = quality.record(ledger, found, settings.hold_hours)
+    # Only the record knows until when it is held, or that somebody released it meanwhile.
+    recorded = quality.record(ledger, replace(found, report=path_of(found)), settings.hold_hours)
+    write_report(lake, recorded)
     _tell(recorded, checked.results)
     return recorded
 
