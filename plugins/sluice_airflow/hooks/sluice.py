@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sluice.ledger import Ledger
 
 LEDGER_CONNECTION = "sluice_ledger"
+# Those that run tasks on the scheduler's machine, where a file is the same for all of them.
+_LOCAL_EXECUTORS = ("LocalExecutor", "sluice_airflow.executors.preloading.PreloadingLocalExecutor")
 
 
 class SluiceHook(BaseHook):
@@ -56,7 +58,7 @@ class SluiceHook(BaseHook):
         )
         ledger = Ledger.open(url)
         executor = conf.get("core", "executor")
-        if ledger.is_sqlite and executor != "LocalExecutor":
+        if ledger.is_sqlite and executor not in _LOCAL_EXECUTORS:
             raise SluiceError(
                 f"The ledger is a SQLite file, which serves the LocalExecutor on one machine, not {executor}:"
                 f" point the connection {LEDGER_CONNECTION} to PostgreSQL."

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from sluice.errors import SluiceError
+from sluice.local.airflow_settings import FIXED_SETTINGS
 from sluice_airflow.hooks.sluice import SluiceHook
 
 
@@ -49,7 +50,9 @@ def test_a_stream_has_the_endpoint_and_the_credentials_of_its_connection(airflow
 def test_a_sqlite_ledger_serves_the_local_executor_only(tmp_path, monkeypatch):
     connection = json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/ledger.db"})
     monkeypatch.setenv("AIRFLOW_CONN_SLUICE_LEDGER", connection)
-    assert SluiceHook().ledger.is_sqlite
+    for executor in ("LocalExecutor", FIXED_SETTINGS["AIRFLOW__CORE__EXECUTOR"]):
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+        assert SluiceHook().ledger.is_sqlite
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     with pytest.raises(SluiceError, match="CeleryExecutor"):
         _ = SluiceHook().ledger

@@ -1,0 +1,1 @@
+"""Executors: how Airflow runs Sluice's tasks."""
