@@ -5,6 +5,8 @@ turn of a chain is fixed whole and goes through these states:
 
 - fixed: staged, and nothing of it has left;
 - held: staged, and waits for a person because it is beyond the sync's limits;
+- stopped: staged, and its quality gate has it until a person releases or discards it; once released, it
+  goes on where it was, which may be to wait for an approval;
 - sending: set before its first byte leaves, so whatever may have been read of it is known from here on;
 - delivered: everything has left; the newest of these is the baseline;
 - superseded: a later turn took its place. If it ever was sending, its lists are among the maybes of the
@@ -29,11 +31,13 @@ from sluice.ledger.database import Ledger, now
 from sluice.ledger.tables import sync_chains, sync_turns, syncs
 
 Kind = Literal["regular", "existing", "resend"]
-State = Literal["fixed", "held", "sending", "delivered", "superseded", "declined"]
+State = Literal["fixed", "held", "stopped", "sending", "delivered", "superseded", "declined"]
 
 # Longest reason that is kept, in characters: a message, not a log.
 _MAX_REASON = 2_000
 _OPEN: tuple[State, ...] = ("fixed", "sending")
+# With these a turn waits for a person, and nothing of it has left.
+_WAITING: tuple[State, ...] = ("held", "stopped")
 _turns = sync_turns.c
 _COLUMNS = list(_turns)
 
@@ -93,7 +97,8 @@ class Turn:
 
     `counts` has at least existing, entering, exiting and skipped. `folder` is below the lake's root, `target`
     names where the bytes go. `baseline` and `source` are numbers of turns of the same chain: the delivered
-    one from which this differs, and the one that a resend sends again.
+    one from which this differs, and the one that a resend sends again. `gate` is the id of the quality gate
+    that let it pass or stopped it, and `gate_until` how long it stays stopped.
     """
 
     chain: Chain
@@ -123,6 +128,8 @@ class Turn:
     decided_by: str | None = None
     bytes_gone_at: datetime | None = None
     members_gone_at: datetime | None = None
+    gate: str | None = None
+    gate_until: datetime | None = None
 
     @property
     def sync(self) -> str:
@@ -194,7 +201,8 @@ def claim(ledger: Ledger, chain: Chain, run: str, seconds: float) -> Claim:
     """Claim a chain for `seconds`: nobody holds it, the claim is over, or the same run has it.
 
     Raises SyncBusy where another run holds a live claim or has a turn that waits for a person; one that
-    has waited its time is declined here.
+    has waited its time is declined here. A full list of the past that waits is no step of the chain, and
+    keeps nobody out.
     """
     with ledger.begin() as connection:
         connection.execute(
@@ -207,14 +215,14 @@ def claim(ledger: Ledger, chain: Chain, run: str, seconds: float) -> Claim:
                 f"The run {row.run} is still working on the {chain}, until {_utc(row.claimed_until)} unless"
                 " it goes on: this run leaves it alone. The next one takes it up."
             )
-        for turn in _select(connection, _of(chain), _turns.state == "held", _turns.run != run):
-            if turn.held_until is not None and turn.held_until > moment:
-                raise SyncBusy(
-                    f"The {chain} waits for a person's approval of the turn as of {_utc(turn.as_of)} (run"
-                    f" {turn.run}) until {_utc(turn.held_until)}: this run leaves it alone. Approve or"
-                    " decline it in the Airflow UI."
-                )
-            _decline(connection, turn, "Nobody answered in time.", None)
+        for turn in _select(
+            connection,
+            _of(chain),
+            _turns.kind == "regular",
+            _turns.state.in_(_WAITING),
+            _turns.run != run,
+        ):
+            _pass_by(connection, turn, moment)
         connection.execute(
             update(sync_chains)
             .where(_of(chain, sync_chains.c))
@@ -302,8 +310,8 @@ def next_computed_time(ledger: Ledger, sync: str) -> int:
 def fix(ledger: Ledger, claim: Claim, turn: Turn, seconds: float, config: Mapping[str, Any] | None) -> Turn:
     """Fix a staged turn and supersede what it takes the place of, in one transaction; return it as recorded.
 
-    A regular turn supersedes every turn of its chain that is still fixed or sending. `config` is recorded as
-    the sync's configuration. Raises TurnLost if another run has claimed the chain since, and NameTaken if
+    A regular turn supersedes every turn of its chain that is still fixed or sending, and any turn those of
+    its run that a gate has stopped. `config` is recorded as the sync's configuration. Raises TurnLost if another run has claimed the chain since, and NameTaken if
     an earlier turn has sent other bytes under the same names.
     """
     chain = claim.chain
@@ -312,15 +320,17 @@ def fix(ledger: Ledger, claim: Claim, turn: Turn, seconds: float, config: Mappin
         moment = now(connection)
         if turn.commit_key is not None and turn.kind != "resend":
             _check_names(connection, turn)
+        replaced = and_(_turns.state == "stopped", _turns.run == turn.run)
         if turn.kind == "regular":
-            for earlier in _select(connection, _of(chain), _turns.kind == "regular", _turns.state.in_(_OPEN)):
-                _change(
-                    connection,
-                    earlier,
-                    state="superseded",
-                    finished_at=moment,
-                    reason=f"The turn as of {_utc(turn.as_of)} (run {turn.run}) took its place.",
-                )
+            replaced = or_(replaced, and_(_turns.kind == "regular", _turns.state.in_(_OPEN)))
+        for earlier in _select(connection, _of(chain), replaced):
+            _change(
+                connection,
+                earlier,
+                state="superseded",
+                finished_at=moment,
+                reason=f"The turn as of {_utc(turn.as_of)} (run {turn.run}) took its place.",
+            )
         fixed = replace(turn, fixed_at=moment)
         connection.execute(insert(sync_turns).values(_values(fixed)))
         if config is not None:
@@ -388,10 +398,47 @@ def give_up(ledger: Ledger, claim: Claim, turn: Turn, reason: str) -> Turn:
         return _one(connection, turn)
 
 
+def stop(ledger: Ledger, claim: Claim, turn: Turn, gate: str, until: datetime) -> Turn:
+    """Stop a turn of which nothing has left: its quality gate, by its id, has it until a person decides.
+
+    The claim ends, as the turn itself keeps other runs out. Raises TurnLost.
+    """
+    with ledger.begin() as connection:
+        _hold(connection, claim)
+        values = {"state": "stopped", "gate": gate, "gate_until": until}
+        if not _change(connection, turn, *_gated(claim), **values):
+            raise TurnLost(f"The turn of the {claim.chain} as of {_utc(turn.as_of)} is no longer to be sent.")
+        _prolong(connection, claim, None)
+        return _one(connection, turn)
+
+
+def pass_gate(ledger: Ledger, claim: Claim, turn: Turn, gate: str, seconds: float) -> Turn:
+    """Record that a turn has passed its quality gate, and prolong the claim. Raises TurnLost.
+
+    One that was stopped goes on where it was. If it waits for an approval as well, the time for that begins
+    now, and the claim ends.
+    """
+    with ledger.begin() as connection:
+        _hold(connection, claim)
+        current = _one(connection, turn)
+        values: dict[str, Any] = {"gate": gate, "gate_until": None}
+        if current.state == "stopped":
+            values["state"] = "fixed"
+            if current.held_until is not None and current.fixed_at is not None and not current.decided_by:
+                values["state"] = "held"
+                values["held_until"] = now(connection) + (current.held_until - current.fixed_at)
+        if not _change(connection, turn, *_gated(claim), **values):
+            raise TurnLost(f"The turn of the {claim.chain} as of {_utc(turn.as_of)} is no longer to be sent.")
+        passed = _one(connection, turn)
+        _prolong(connection, claim, None if passed.state == "held" else seconds)
+        return passed
+
+
 def approve(ledger: Ledger, turn: Turn, by: str | None, seconds: float) -> Turn:
     """Let a held turn go on, and give its run a claim of `seconds` to send it; return it as it is now.
 
-    Approving what was approved already changes nothing. Raises SyncBusy if it was declined meanwhile.
+    Approving what was approved already changes nothing. Raises SyncBusy if it was declined meanwhile, or
+    if its quality gate has stopped it, which no approval opens.
     """
     with ledger.begin() as connection:
         _lock(connection, turn.chain)
@@ -411,11 +458,16 @@ def approve(ledger: Ledger, turn: Turn, by: str | None, seconds: float) -> Turn:
             f"The turn of the {turn.chain} as of {_utc(turn.as_of)} was declined: {current.reason} Its"
             " baseline is as it was; the next run makes a new turn."
         )
+    if current.state == "stopped":
+        raise SyncBusy(
+            f"The turn of the {turn.chain} as of {_utc(turn.as_of)} is stopped by its quality gate: approval"
+            f" does not release it. See `sluice quality show {turn.run}`."
+        )
     return current
 
 
 def decline(ledger: Ledger, turn: Turn, reason: str, by: str | None = None) -> Turn:
-    """Give a held turn up; its baseline stays as it was. Return it as it is now."""
+    """Give a held or stopped turn up; its baseline stays as it was. Return it as it is now."""
     with ledger.begin() as connection:
         _lock(connection, turn.chain)
         _decline(connection, turn, reason, by)
@@ -545,9 +597,35 @@ def _prolong(connection: Connection, claim: Claim, seconds: float | None) -> Non
     connection.execute(update(sync_chains).where(_of(claim.chain, sync_chains.c)).values(claimed_until=until))
 
 
+def _pass_by(connection: Connection, turn: Turn, moment: datetime) -> None:
+    """Raise SyncBusy for a turn that waits for a person; decline one that has waited its time."""
+    by_gate = turn.state == "stopped"
+    until = turn.gate_until if by_gate else turn.held_until
+    if until is None or until <= moment:
+        ended = "Nobody let it go on in time." if by_gate else "Nobody answered in time."
+        _decline(connection, turn, ended, None)
+    elif by_gate:
+        raise SyncBusy(
+            f"The quality gate of the {turn.chain} has stopped the turn as of {_utc(turn.as_of)} (run"
+            f" {turn.run}) until {_utc(until)}: this run leaves it alone. `sluice quality show {turn.run}`"
+            " says why, and how to release or discard it."
+        )
+    else:
+        raise SyncBusy(
+            f"The {turn.chain} waits for a person's approval of the turn as of {_utc(turn.as_of)} (run"
+            f" {turn.run}) until {_utc(until)}: this run leaves it alone. Approve or decline it in the"
+            " Airflow UI."
+        )
+
+
+def _gated(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """Say which turns stand before their gate: the run's own, of which nothing has left."""
+    return (_turns.state.in_(("fixed", *_WAITING)), ~_turns.sent, _turns.run == claim.run)
+
+
 def _decline(connection: Connection, turn: Turn, reason: str, by: str | None) -> None:
     values = {"state": "declined", "finished_at": now(connection), "reason": _short(reason), "decided_by": by}
-    _change(connection, turn, _turns.state == "held", **values)
+    _change(connection, turn, _turns.state.in_(_WAITING), **values)
 
 
 def _check_names(connection: Connection, turn: Turn) -> None:

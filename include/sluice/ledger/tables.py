@@ -250,7 +250,7 @@ sync_turns = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     # regular, existing or resend (decisions K-18)
     Column("kind", String(16), nullable=False),
-    # fixed, held, sending, delivered, superseded or declined
+    # fixed, held, stopped, sending, delivered, superseded or declined
     Column("state", String(16), nullable=False),
     # Whether it ever was sending: then any of its bytes may have been read.
     Column("sent", Boolean, nullable=False),
@@ -282,6 +282,9 @@ sync_turns = Table(
     # When the clean-up took its sent bytes and its row log, and its list of members.
     Column("bytes_gone_at", UtcDateTime),
     Column("members_gone_at", UtcDateTime),
+    # The quality gate that let it pass or has stopped it, and until when it stays stopped.
+    Column("gate", String(32)),
+    Column("gate_until", UtcDateTime),
 )
 Index("sync_turns_by_run", sync_turns.c.sync, sync_turns.c.run)
 Index("sync_turns_by_time", sync_turns.c.sync, sync_turns.c.as_of)

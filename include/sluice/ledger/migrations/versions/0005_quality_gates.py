@@ -39,10 +39,18 @@ def upgrade() -> None:
     )
     op.create_index("quality_gates_by_run", "quality_gates", ["run"])
     op.create_index("quality_gates_by_state", "quality_gates", ["pipeline", "name", "state"])
+    with op.batch_alter_table("sync_turns") as table:
+        table.add_column(sa.Column("gate", sa.String(length=32), nullable=True))
+        table.add_column(
+            sa.Column("gate_until", sluice.ledger.types.UtcDateTime(timezone=True), nullable=True)
+        )
 
 
 def downgrade() -> None:
 
+    with op.batch_alter_table("sync_turns") as table:
+        table.drop_column("gate_until")
+        table.drop_column("gate")
     op.drop_index("quality_gates_by_state", table_name="quality_gates")
     op.drop_index("quality_gates_by_run", table_name="quality_gates")
     op.drop_table("quality_gates")
