@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 
 from sluice.errors import SluiceError
 from sluice.ledger.database import Ledger, now
@@ -137,6 +137,24 @@ def of_run(ledger: Ledger, run: str) -> list[Gate]:
     return _select(ledger, _gates.run == run)
 
 
+def of_run_id(ledger: Ledger, run_id: str) -> list[Gate]:
+    """Return the gates of the runs of this id, of whichever DAGs they are."""
+    return _select(ledger, _gates.run.endswith(f"/{run_id}", autoescape=True))
+
+
+def by_id_start(ledger: Ledger, start: str) -> list[Gate]:
+    """Return the gates whose id begins like this."""
+    return _select(ledger, _gates.id.startswith(start, autoescape=True))
+
+
+def newest_runs(ledger: Ledger, limit: int) -> list[str]:
+    """Return the names of the runs whose gates were checked last, newest first."""
+    newest_check = func.max(_gates.checked_at)
+    statement = select(_gates.run).group_by(_gates.run).order_by(newest_check.desc()).limit(limit)
+    with ledger.begin() as connection:
+        return list(connection.execute(statement).scalars())
+
+
 def held(ledger: Ledger, pipeline: Pipeline | None = None, name: str | None = None) -> list[Gate]:
     """Return the gates that wait for a person, the oldest first; those whose time is over are among them."""
     conditions = [_gates.state == "held"]
@@ -145,6 +163,27 @@ def held(ledger: Ledger, pipeline: Pipeline | None = None, name: str | None = No
     if name is not None:
         conditions.append(_gates.name == name)
     return _select(ledger, *conditions)
+
+
+def waiting(ledger: Ledger, pipeline: Pipeline, name: str) -> list[Gate]:
+    """Return what others pass by, the oldest first: the held gates, and those that a person has released.
+
+    A released one is among them for as long as it could have been held: its run has yet to go on.
+    """
+    with ledger.begin() as connection:
+        statement = (
+            select(*_COLUMNS)
+            .where(
+                _gates.pipeline == pipeline,
+                _gates.name == name,
+                or_(
+                    _gates.state == "held",
+                    and_(_gates.state == "released", _gates.held_until > now(connection)),
+                ),
+            )
+            .order_by(_gates.checked_at, _gates.unit)
+        )
+        return [Gate(*row) for row in connection.execute(statement)]
 
 
 def newest(
