@@ -58,6 +58,22 @@ class EventReader:
         read = partial(_read_file, project=project, first=first, end=end, batch_rows=batch_rows)
         yield from in_order(self._filesystem, files, read, schema, batch_rows)
 
+    def scan(
+        self,
+        project: int,
+        first: datetime,
+        end: datetime,
+        columns: Sequence[str],
+        batch_rows: int = 100_000,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the same rows in whatever order the files have them, for those who count rather than write."""
+        schema = pa.schema([EVENTS.field(name) for name in columns])
+        for file in self._files(project, first, end):
+            with self._filesystem.open_input_file(file.path) as source, pq.ParquetFile(source) as parquet:
+                yield from _read_file(
+                    parquet, schema, project=project, first=first, end=end, batch_rows=batch_rows
+                )
+
     def _files(self, project: int, first: datetime, end: datetime) -> list[TimedFile]:
         """Return the data files that can hold rows of that time."""
         if not self._actions.num_rows:

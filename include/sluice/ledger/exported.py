@@ -288,18 +288,24 @@ def published_files_between(
 
 
 def staged_by(ledger: Ledger, destination: str, run: str, data_set: str = "events") -> list[HourId]:
-    """Return the hours that a run has staged and not published, oldest first."""
+    """Return the hours that a run has staged and not published, oldest first, whoever holds them now."""
+    staged = all_staged(ledger, destination, data_set)
+    return [id for id, waits in staged.items() if waits["run"] == run]
+
+
+def all_staged(ledger: Ledger, destination: str, data_set: str = "events") -> dict[HourId, dict[str, Any]]:
+    """Return what waits to be published of a destination, by its hour, oldest first."""
     with ledger.begin() as connection:
         rows = connection.execute(
             select(_hours.project, _hours.hour, _hours.staged)
             .where(
                 _hours.destination == destination,
                 _hours.data_set == data_set,
-                _hours.run == run,
+                _hours.staged["run"].as_string().is_not(None),
             )
             .order_by(_hours.hour, _hours.project)
         )
-        return [HourId(destination, row.project, row.hour, data_set) for row in rows if row.staged]
+        return {HourId(destination, row.project, row.hour, data_set): row.staged for row in rows}
 
 
 def published_files(ledger: Ledger, id: HourId) -> list[PublishedFile]:
