@@ -66,7 +66,7 @@ class EventReader:
         columns: Sequence[str],
         batch_rows: int = 100_000,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the same rows in whatever order the files have them, for those who count rather than write."""
+        """Yield the same rows in whatever order the files have them, for those who only count."""
         schema = pa.schema([EVENTS.field(name) for name in columns])
         for file in self._files(project, first, end):
             with self._filesystem.open_input_file(file.path) as source, pq.ParquetFile(source) as parquet:
