@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "cohort": ("sluice.cli.cohorts", "cohorts", "Preview cohorts; show members, history and syncs."),
     "import": ("sluice.cli.imports", "imports", "Enable sources, show what imports did, mend what failed."),
     "export": ("sluice.cli.exports", "exports", "Show what exports did and what is still to do."),
+    "quality": ("sluice.cli.quality", "quality", "Show what quality gates found; release or discard."),
     "verify": ("sluice.cli.verify", "verify", "Compare a destination's objects with the lake."),
     "demo": ("sluice.cli.demo", "demo", "Run the main job on real data, with the Airflow UI."),
 }

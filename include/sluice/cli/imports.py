@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
-from sluice.cli.options import CONFIG, LEDGER
+from sluice.cli.options import BY, CONFIG, LEDGER
 from sluice.cli.terminal import console
 from sluice.config import ImportConfig
 from sluice.converter import Converter
@@ -239,21 +238,13 @@ def retry(access: EnvironmentAccess, source: str, key: str) -> None:
 @SOURCE
 @click.argument("key")
 @click.option("--why", default="", help="What the next person should know.")
-@click.option("--by", default=lambda: _user(), show_default="you", help="Who gives it up.")
+@BY
 @click.pass_obj
 def give_up(access: EnvironmentAccess, source: str, key: str, why: str, by: str) -> None:
     """Mark the failed file KEY of SOURCE as given up; `retry` takes it back."""
     config = access.config.source(source)
     give_up_file(access.ledger, config, key, by, why)
     click.echo(f"s3://{config.bucket}/{key} is given up: none of its rows is in the lake.")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run as a number that has no name.
-        return "somebody"
 
 
 def _key_lines(keys: Keys, source: ImportConfig, converter: Converter) -> Iterator[str]:

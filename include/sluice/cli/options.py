@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,14 @@ class Time(click.ParamType[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that has no name.
+        return "somebody"
+
+
 CONFIG = click.option(
     "--config",
     "directory",
@@ -44,4 +53,7 @@ AT = click.option(
     type=Time(),
     metavar="TIME",
     help="As of this time, UTC, such as 2013-01-03T14:00; now by default.",
+)
+BY = click.option(
+    "--by", default=lambda: _user(), show_default="you", help="Who decides it; the name stays on record."
 )
