@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sluice.config import quality_checks
 from sluice.config.cohort_destinations import (
     WITHOUT_MINUTES,
     CohortDestination,
@@ -126,6 +127,7 @@ def _cohort_problems(folder: Path, cohort: CohortConfig, projects: KnownProjects
     return unknown or [
         *_doubled_columns(cohort, _sources(cohort, projects)),
         *_ids_file_problems(folder, cohort),
+        *quality_checks.of_cohort(cohort),
     ]
 
 

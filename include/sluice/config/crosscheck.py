@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from sluice.config import quality_checks
 from sluice.config.exports import ExportConfig
 from sluice.config.imports import ImportConfig
 from sluice.config.problems import ConfigProblem
@@ -51,9 +52,11 @@ def cross_check(
     for export in exports:
         for index, id in enumerate(export.projects):
             problems += known.problems(export, ("projects", index), id, events_for="exported")
+        problems += quality_checks.of_export(export)
     for source in imports:
         problems += known.problems(source, ("project",), source.project, events_for="imported into")
         problems += _converter_file_problems(folder, source)
+        problems += quality_checks.of_import(source)
     problems += doubled(exports, "id", own="an id of its own")
     problems += doubled(imports, "id", own="an id of its own")
     problems += _shared_queues(imports)

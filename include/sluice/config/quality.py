@@ -2,33 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
+from sluice.config.expectation_values import as_json
+from sluice.config.expectations import default_severity, mistakes
 from sluice.config.fields import Prose, Text
 from sluice.config.model import ConfigModel, setting
+from sluice.config.problems import NotAllowed
+
+# As many expectations as a suite may have: each is a part of one query, and of one report.
+MAX_EXPECTATIONS = 200
+
+
+def _severity(data: dict[str, Any]) -> str:
+    return default_severity(data.get("type", ""))
 
 
 class ExpectationConfig(ConfigModel):
-    """One expectation, as Great Expectations writes it: its name and its arguments."""
+    """One expectation, as Great Expectations writes it: its name and its arguments.
+
+    The arguments are JSON types: times of the YAML are text.
+    """
 
     type: Text = setting(
-        allowed="the name of an expectation of Great Expectations, see docs/quality.md",
+        allowed="the name of an expectation, see docs/quality-expectations.md",
         meaning="What is expected.",
     )
-    kwargs: dict[str, Any] = setting(
+    kwargs: Annotated[dict[str, Any], BeforeValidator(as_json)] = setting(
         allowed="the expectation's arguments",
         default_factory=dict,
         default_text="no arguments",
         meaning="Of which column, within which bounds and so on.",
     )
     severity: Literal["critical", "warning"] = setting(
-        "critical",
         allowed="critical or warning",
+        default_factory=_severity,
+        default_text="`critical`; `warning` for `expect_row_count_like_weeks_before`",
         meaning="Whether a failure stops the data or is only shown.",
     )
     notes: Prose = setting("", allowed="text", meaning="Why it is expected; the report shows it.")
+
+    @model_validator(mode="after")
+    def _as_in_the_catalogue(self) -> Self:
+        found = mistakes(self.type, self.kwargs)
+        if found:
+            # Each with the argument that it is about: a problem names the line.
+            raise ValidationError.from_exception_data(
+                self.type,
+                [
+                    InitErrorDetails(
+                        type="value_error",
+                        loc=mistake.path,
+                        input=mistake.found,
+                        ctx={"error": NotAllowed(mistake.message, mistake.allowed)},
+                    )
+                    for mistake in found
+                ],
+            )
+        return self
 
 
 class QualityConfig(ConfigModel):
@@ -52,9 +86,11 @@ class QualityConfig(ConfigModel):
         allowed="true or false",
         meaning="Whether reports show values that failed; they may be personal data.",
     )
-    expectations: Annotated[tuple[ExpectationConfig, ...], Field(strict=False)] = setting(
+    expectations: Annotated[
+        tuple[ExpectationConfig, ...], Field(strict=False, max_length=MAX_EXPECTATIONS)
+    ] = setting(
         (),
-        allowed="a list of expectations",
+        allowed=f"a list of at most {MAX_EXPECTATIONS} expectations",
         default_text="those that every gate of its kind has",
         meaning="What else is expected of the data.",
     )

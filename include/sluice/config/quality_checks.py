@@ -1,0 +1,56 @@
+"""What an expectation says of its pipeline: its columns must be there, and not all fit all pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Literal
+
+from sluice.config.cohorts import CohortConfig
+from sluice.config.expectations import catalogue, column_mistake, columns_named
+from sluice.config.exports import ExportConfig
+from sluice.config.imports import ImportConfig
+from sluice.config.problems import ConfigProblem
+from sluice.event_columns import EVENT_COLUMNS
+
+# Columns whose values are JSON: their properties can be looked at as columns.
+JSON_COLUMNS = tuple(name for name, kind in EVENT_COLUMNS.items() if kind == "json")
+
+_PIPELINES = {"export": "exports", "import": "imports", "cohort": "cohorts"}
+
+
+def of_export(export: ExportConfig) -> list[ConfigProblem]:
+    """Check a destination's suite: its columns are the keys of an exported event."""
+    return list(_problems(export, "export", EVENT_COLUMNS, JSON_COLUMNS))
+
+
+def of_import(source: ImportConfig) -> list[ConfigProblem]:
+    """Check a source's suite: converted rows have the keys of an event."""
+    return list(_problems(source, "import", EVENT_COLUMNS, JSON_COLUMNS))
+
+
+def of_cohort(cohort: CohortConfig) -> list[ConfigProblem]:
+    """Check a cohort's suite: its columns are the ids and the properties, as the query names them."""
+    columns = ("amplitude_id", "user_id", *cohort.properties)
+    return list(_problems(cohort, "cohort", columns, cohort.properties))
+
+
+def _problems(
+    thing: ExportConfig | ImportConfig | CohortConfig,
+    pipeline: Literal["export", "import", "cohort"],
+    columns: Collection[str],
+    dotted: Collection[str],
+) -> Iterator[ConfigProblem]:
+    for index, expectation in enumerate(thing.quality.expectations):
+        place = ("quality", "expectations", index)
+        fits = catalogue()[expectation.type].get("pipelines", tuple(_PIPELINES))
+        if pipeline not in fits:
+            yield thing.problem(
+                (*place, "type"),
+                f"{expectation.type} makes no sense for {_PIPELINES[pipeline]}",
+                f"it stands in {' and '.join(_PIPELINES[name] for name in fits)}",
+            )
+            continue
+        for path, column in columns_named(expectation.type, expectation.kwargs):
+            mistake = column_mistake(path, column, columns, dotted)
+            if mistake is not None:
+                yield thing.problem((*place, *path), mistake.message, mistake.allowed)
