@@ -64,7 +64,8 @@ def write_report(lake: Lake, gate: Gate) -> Gate:
     gate = replace(gate, report=path_of(gate))
     path = path_of(gate)
     filesystem = lake.filesystem()
-    filesystem.create_dir(path.rpartition("/")[0])
+    if lake.is_local:
+        filesystem.create_dir(path.rpartition("/")[0])
     with filesystem.open_output_stream(path, metadata={"Content-Type": "text/html; charset=utf-8"}) as stream:
         stream.write(render(gate).encode())
     return gate
