@@ -7,7 +7,6 @@ settings. Memory is bounded; what does not fit spills to a folder of its own. Ta
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +39,6 @@ _LOCKS = (
 )
 # Their messages quote values of rows; those of others quote the query.
 _ABOUT_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
-_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|Input: .*", re.DOTALL)
 
 
 @contextmanager
@@ -97,13 +95,8 @@ def explained(cohort: CohortConfig) -> Iterator[None]:
                 f" columns, or group before joining ({text.splitlines()[0]})",
             ) from error
         if isinstance(error, _ABOUT_A_ROW):
-            text = without_values(text)
+            text = sql.without_values(text)
         raise CohortQueryError.of(cohort, f"the query fails: {text}") from error
-
-
-def without_values(text: str) -> str:
-    """Return a message without what it quotes: a value may be somebody's id, and errors are in logs."""
-    return _QUOTED.sub("'…'", text)
 
 
 def _gone(error: Exception) -> str:

@@ -21,13 +21,14 @@ from typing import Any
 import pyarrow as pa
 
 from sluice.cohorts.columns import JSON, as_type, check_names
-from sluice.cohorts.engine import connect, explained, without_values
+from sluice.cohorts.engine import connect, explained
 from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.snapshot import Snapshot, snapshot_of_query
 from sluice.cohorts.sql_text import PARAMETER_STYLES, for_driver
 from sluice.config import Config
 from sluice.config.cohorts import CohortConfig
 from sluice.errors import TransientError
+from sluice.lake.sql import without_values
 
 log = logging.getLogger(__name__)
 

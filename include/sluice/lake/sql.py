@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 import duckdb
 
 MEMORY_LIMIT = "512MB"
+
+_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|Input: .*", re.DOTALL)
 
 
 @contextmanager
@@ -20,3 +23,8 @@ def connect(memory_limit: str = MEMORY_LIMIT) -> Iterator[duckdb.DuckDBPyConnect
     ):
         connection.execute("SET enable_progress_bar = false")
         yield connection
+
+
+def without_values(text: str) -> str:
+    """Return a message without what it quotes: a value may be somebody's id, and errors are in logs."""
+    return _QUOTED.sub("'…'", text)

@@ -1,0 +1,195 @@
+"""Expectations that are looked at row by row, over a sample: the only place that imports Great Expectations.
+
+Its import takes seconds and 270 MB, so it is imported only when a suite asks for it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sluice.quality.results import Expectation, Result
+from sluice.quality.sample import GROUP
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# As many failing values as a result shows, and as much of each, in characters.
+MAX_VALUES = 20
+MAX_VALUE_LENGTH = 200
+
+# What they say of a row depends on that row alone, so that one look at all rows answers for each group.
+_ABOUT_ONE_ROW = (
+    "expect_column_values_to_match_",
+    "expect_column_values_to_not_match_",
+    "expect_column_values_to_be_dateutil_parseable",
+    "expect_column_values_to_be_json_parseable",
+    "expect_column_values_to_be_of_type",
+    "expect_column_values_to_be_in_type_list",
+)
+
+
+def evaluate_sampled(
+    expectations: Sequence[Expectation], frame: pd.DataFrame, *, show_values: bool = False
+) -> dict[Hashable, list[Result]]:
+    """Evaluate over the rows of a frame; a list of results for each value of its column `$group`.
+
+    Without that column all is one group, None.
+    """
+    if GROUP not in frame:
+        return {None: _validated(expectations, frame, show_values)}
+    groups: dict[Hashable, pd.DataFrame] = {
+        key: rows.drop(columns=GROUP) for key, rows in frame.groupby(GROUP, sort=True)
+    }
+    together = [each for each in expectations if _about_one_row(each)]
+    apart = [each for each in expectations if not _about_one_row(each)]
+    every: dict[Hashable, list[Result]] = {}
+    shared = _by_group(together, frame, groups, show_values)
+    for key, rows in groups.items():
+        found = dict(zip(map(id, apart), _validated(apart, rows, show_values), strict=True)) | shared[key]
+        every[key] = [found[id(expectation)] for expectation in expectations]
+    return every
+
+
+def _about_one_row(expectation: Expectation) -> bool:
+    return expectation.type.startswith(_ABOUT_ONE_ROW) and expectation.kwargs.get("row_condition") is None
+
+
+def _by_group(
+    expectations: Sequence[Expectation],
+    frame: pd.DataFrame,
+    groups: Mapping[Hashable, pd.DataFrame],
+    show_values: bool,
+) -> dict[Hashable, dict[int, Result]]:
+    """Look at all rows at once, and tell the groups by the rows that failed."""
+    whole = frame.drop(columns=GROUP).reset_index(drop=True)
+    keys = frame[GROUP].reset_index(drop=True)
+    every: dict[Hashable, dict[int, Result]] = {key: {} for key in groups}
+    for expectation, found in zip(expectations, _validate(expectations, whole, show_values), strict=True):
+        failed = None if isinstance(found, str) else found["result"].get("unexpected_index_list")
+        if failed is None:
+            same = _result(expectation, found, show_values)
+            for key in groups:
+                every[key][id(expectation)] = same
+            continue
+        present = whole[expectation.kwargs["column"]].notnull()
+        considered = keys[present].value_counts()
+        unexpected = keys.iloc[failed].value_counts()
+        for key in groups:
+            rows, wrong = int(considered.get(key, 0)), int(unexpected.get(key, 0))
+            mine = [row for row in failed if keys.iloc[row] == key] if show_values and wrong else []
+            values = whole[expectation.kwargs["column"]].iloc[mine[:MAX_VALUES]]
+            every[key][id(expectation)] = Result(
+                expectation,
+                not rows or (rows - wrong) / rows >= expectation.kwargs.get("mostly", 1),
+                "sample",
+                checked=rows,
+                unexpected=wrong,
+                values=_texts(values),
+            )
+    return every
+
+
+def _validated(expectations: Sequence[Expectation], frame: pd.DataFrame, show_values: bool) -> list[Result]:
+    found = _validate(expectations, frame, show_values)
+    return [_result(*pair, show_values) for pair in zip(expectations, found, strict=True)]
+
+
+def _validate(
+    expectations: Sequence[Expectation], frame: pd.DataFrame, show_values: bool
+) -> list[dict[str, Any] | str]:
+    """Return what Great Expectations says of each expectation, or why it does not take it."""
+    if not expectations:
+        return []
+    with warnings.catch_warnings():
+        # Of pandas and marshmallow, about what Great Expectations does with them.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+        from great_expectations.expectations.registry import get_expectation_impl
+
+        answers: list[dict[str, Any] | str] = []
+        suite = gx.ExpectationSuite(name="suite")
+        for place, expectation in enumerate(expectations):
+            try:
+                implementation: Any = get_expectation_impl(expectation.type)
+                asked = implementation(**expectation.kwargs, meta={"place": place})
+            except Exception as error:
+                answers.append(f"Great Expectations does not take it: {_first_line(error)}")
+            else:
+                answers.append({})
+                suite.expectations.append(asked)
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
+        batch = asset.add_batch_definition_whole_dataframe("rows").get_batch({"dataframe": frame})
+        form = {
+            "result_format": "COMPLETE",
+            "partial_unexpected_count": MAX_VALUES if show_values else 0,
+            "exclude_unexpected_values": not show_values,
+        }
+        for result in batch.validate(suite, result_format=form).results:
+            configuration: Any = result.expectation_config
+            answers[configuration.meta["place"]] = {
+                "success": bool(result.success),
+                "result": dict(result.result),
+                "exception": _exception(result.exception_info),
+            }
+    return answers
+
+
+def _exception(info: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what was raised: one exception's facts, or one for each number that was to be computed."""
+    if not info:
+        return None
+    if "raised_exception" in info:
+        return info if info["raised_exception"] else None
+    return next((one for one in info.values() if one and one.get("raised_exception")), None)
+
+
+def _result(expectation: Expectation, found: Mapping[str, Any] | str, show_values: bool) -> Result:
+    if isinstance(found, str):
+        return Result(expectation, False, "sample", error=found)
+    if found["exception"]:
+        reason = _reason(found["exception"], show_values)
+        return Result(expectation, False, "sample", error=reason)
+    facts = found["result"]
+    rows = int(facts.get("element_count", 0)) - int(facts.get("missing_count") or 0)
+    observed = facts.get("observed_value")
+    return Result(
+        expectation,
+        found["success"],
+        "sample",
+        checked=rows,
+        unexpected=facts.get("unexpected_count"),
+        observed=None if observed is None or not show_values else _text(observed),
+        values=_texts(facts.get("partial_unexpected_list") or ()) if show_values else (),
+    )
+
+
+def _reason(exception: Mapping[str, Any], show_values: bool) -> str:
+    """Say what was raised; a message that may quote a row's value only if the suite shows values."""
+    message = str(exception.get("exception_message", "")).strip().splitlines()
+    last = str(exception.get("exception_traceback", "")).strip().splitlines()
+    name = last[-1].split(":", 1)[0].rsplit(".", 1)[-1] if last else "an error"
+    if show_values or name in ("error", "PatternError", "SchemaError"):
+        return f"Great Expectations raised {name}: {message[0] if message else 'no message'}"
+    return (
+        f"Great Expectations raised {name}: the expectation does not fit the values"
+        " (show_values: true shows the message, which may quote one)"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[:3])
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_text(value) for value in list(values)[:MAX_VALUES])
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 1]}…"
