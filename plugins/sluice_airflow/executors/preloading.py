@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import time
 from collections.abc import Iterable
 
@@ -12,27 +13,29 @@ from airflow.executors.local_executor import LocalExecutor
 # force with the next task.
 MODULES = (
     "airflow.providers.amazon.aws.hooks.base_aws",
+    "airflow.providers.amazon.aws.queues.sqs",
+    "airflow.providers.common.messaging.triggers.msg_queue",
     "airflow.providers.common.sql.hooks.sql",
     "airflow.providers.standard.operators.hitl",
     "airflow.sdk.execution_time.task_runner",
-    "boto3",
+    "boto3.s3.inject",
     "botocore.session",
-    "deltalake",
+    "deltalake.fs",
     "duckdb",
     "great_expectations",
     "great_expectations.expectations.core",
     "isal.igzip_lib",
+    "jinja2.ext",
+    "jsonpath_ng.ext",
     "orjson",
     "pandas",
     "psycopg2",
-    "pyarrow",
     "pyarrow.compute",
     "pyarrow.dataset",
     "pyarrow.fs",
     "pyarrow.json",
     "pyarrow.parquet",
-    "pydantic",
-    "sqlalchemy",
+    "regex",
     "sqlalchemy.dialects.postgresql",
 )
 
@@ -51,9 +54,12 @@ class PreloadingLocalExecutor(LocalExecutor):
     def preload(self, names: Iterable[str]) -> None:
         """Import modules; one that cannot be imported is left to the task that needs it, which says why."""
         began = time.monotonic()
+        # Great Expectations tells hundreds of things about itself.
+        logging.disable(logging.INFO)
         for name in names:
             try:
                 importlib.import_module(name)
             except Exception:
                 self.log.exception("Not preloaded: %s", name)
+        logging.disable(logging.NOTSET)
         self.log.info("Libraries preloaded in %.1f s", time.monotonic() - began)
