@@ -153,10 +153,10 @@ def _construct(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath,
     if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
         try:
             return loader.construct_object(node)
-        except (ValueError, OverflowError) as error:
-            raise DocumentError(
-                ConfigProblem(file, key, f"not a value: {error}", shown(node.value), line=line)
-            ) from error
+        except (ValueError, OverflowError, AttributeError) as error:
+            # An AttributeError is PyYAML's own answer to a `!!timestamp` that is none.
+            reason = "not a time" if isinstance(error, AttributeError) else f"not a value: {error}"
+            raise DocumentError(ConfigProblem(file, key, reason, shown(node.value), line=line)) from error
     raise DocumentError(
         ConfigProblem(
             file,

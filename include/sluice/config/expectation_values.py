@@ -106,13 +106,17 @@ def _ratio(value: Any) -> str | None:
     return None if _is_number(value) and value >= 0 else "is not a number from 0"
 
 
+def _positive(value: Any) -> str | None:
+    return None if _is_number(value) and value > 0 else "is not a number greater than 0"
+
+
 def _count(value: Any) -> str | None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     return None if whole and value >= 0 else "is not a whole number from 0"
 
 
 def _share(value: Any) -> str | None:
-    return None if _is_number(value) and 0 <= value <= 1 else "is not a share of the rows"
+    return None if _is_number(value) and 0 <= value <= 1 else "is not a share"
 
 
 def _number_or_time(value: Any) -> str | None:
@@ -270,6 +274,7 @@ _TYPES: Mapping[str, _Type] = {
     "columns": _Type("a list of columns, each once", _columns),
     "number": _Type("a number", _number),
     "ratio": _Type("a number from 0", _ratio),
+    "positive": _Type("a number greater than 0", _positive),
     "count": _Type("a whole number from 0", _count),
     "share": _Type("a number from 0 to 1", _share),
     "number or time": _Type("a number, or a time such as 2013-01-02T12:00:00Z", _number_or_time),

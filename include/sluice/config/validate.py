@@ -85,6 +85,7 @@ _MESSAGES: Mapping[str, str] = {
     "bool_type": "neither true nor false",
     "tuple_type": "not a list",
     "model_type": "not made of keys and values",
+    "dict_type": "not made of keys and values",
     "datetime_type": "not a time",
 }
 

@@ -42,6 +42,7 @@ def test_values_come_with_their_lines(path):
         pytest.param("a: !!python/object/apply:os.getcwd []\n", 1, "tag", id="python object"),
         pytest.param("a: !!binary aGVsbG8=\n", 1, "tag", id="binary"),
         pytest.param("a: 1\nb: 2013-02-30\n", 2, "not a value", id="impossible date"),
+        pytest.param("a: !!timestamp 'soon'\n", 1, "not a time", id="no time"),
         pytest.param("a: [1\nb: 2\n", 2, "not YAML", id="broken syntax"),
         pytest.param("- a\n- b\n", 1, "not made of keys and values", id="list"),
         pytest.param("a: 1\n---\nb: 2\n", None, "not YAML", id="two documents"),
