@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 from sluice.lake.duplicates import Dropped, choose_sample
 from sluice.lake.key_search import find_keys
 from sluice.lake.keys import DEDUP, Keys
+from sluice.lake.reconciliation import require_staged
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
 from sluice.lake.staged import StagedFile, batches_of, open_staged
-from sluice.lake.store import LakeError
 from sluice.ledger.counters import take_block
 
 # Amplitude's dedup window (amplitude-spec 4.6), measured on `loaded_at`.
@@ -44,15 +44,17 @@ class Decision:
     The arrays have one item per staged row, in the order of the files and of the rows in each: whether it
     is kept, and its place in the load, which is by server_upload_time (`seq`, -1 of a row that is not kept).
     `assigned` has, by column, what the row gets instead of what was staged, times in epoch microseconds.
-    `rejected` has, per file, the rows that the decision refuses, as STAGED_REJECTS; they are not kept, and
-    no duplicates. `sample` has some of the duplicates. `failed` says, by a file's number, why none of its
-    rows is kept: the decision has rejected too many of them.
+    `kept_per_file` and `duplicate_per_file` are counted apart from each other, the former by the rows, the
+    latter by the keys. `rejected` has, per file, the rows that the decision refuses, as STAGED_REJECTS; they
+    are not kept, and no duplicates. `sample` has some of the duplicates. `failed` says, by a file's number,
+    why none of its rows is kept: the decision has rejected too many of them.
     """
 
     keep: np.ndarray
     seq: np.ndarray
     assigned: Mapping[str, np.ndarray]
     kept_per_file: list[int]
+    duplicate_per_file: list[int]
     rejected: list[pa.Table]
     new_users: pa.Table
     new_devices: pa.Table
@@ -81,7 +83,8 @@ def decide(
     rows = _Rows.empty(sum(file.rows for file in files), upload_time)
     with TemporaryFile(prefix="sluice-ids-") as spool:
         _read_narrow(snapshot, files, rows, spool)
-        keep, sample = _find_duplicates(snapshot, [file.rows for file in files], rows, instant)
+        rows_per_file = [file.rows for file in files]
+        keep, duplicate_per_file, sample = _find_duplicates(snapshot, rows_per_file, rows, instant)
         moments = rows.times
         if moments is None:
             moments = np.broadcast_to(np.int64((instant - _EPOCH) // timedelta(microseconds=1)), len(keep))
@@ -96,7 +99,8 @@ def decide(
             # Ingested and processed are one step here (decisions E-21).
             "processed_time": moments,
         },
-        kept_per_file=kept_per_file(keep, [file.rows for file in files]),
+        kept_per_file=count_per_file(keep, rows_per_file),
+        duplicate_per_file=duplicate_per_file,
         rejected=[STAGED_REJECTS.empty_table()] * len(files),
         new_users=new_users,
         new_devices=new_devices,
@@ -117,11 +121,17 @@ def order_of(keep: np.ndarray, moments: np.ndarray | None) -> np.ndarray:
     return seq
 
 
-def kept_per_file(keep: np.ndarray, rows_per_file: Sequence[int]) -> list[int]:
-    """Return how many of each file's rows are kept."""
+def count_per_file(some: np.ndarray, rows_per_file: Sequence[int]) -> list[int]:
+    """Return how many of each file's rows are among some of all rows."""
     ends = np.cumsum([0, *rows_per_file])
-    kept = np.concatenate([[0], np.cumsum(keep)])[ends]
-    return [int(count) for count in np.diff(kept)]
+    found = np.concatenate([[0], np.cumsum(some)])[ends]
+    return [int(count) for count in np.diff(found)]
+
+
+def places_per_file(places: np.ndarray, rows_per_file: Sequence[int]) -> list[int]:
+    """Return how many of the places lie in each file."""
+    files = np.searchsorted(np.cumsum(rows_per_file), places, side="right")
+    return [int(count) for count in np.bincount(files, minlength=len(rows_per_file))]
 
 
 @dataclass
@@ -151,11 +161,7 @@ def _read_narrow(snapshot: Snapshot, files: Sequence[StagedFile], rows: _Rows, s
     with pa.ipc.new_stream(spool, _IDS, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         for file in files:
             with open_staged(snapshot.lake, str(file.events)) as staged:
-                if staged.metadata.num_rows != file.rows:
-                    raise LakeError(
-                        f"{file.events} has {staged.metadata.num_rows:,} rows where {file.uri} has"
-                        f" {file.rows:,}. Nothing was loaded; run the import again."
-                    )
+                require_staged(file, staged.metadata.num_rows)
                 for batch in batches_of(staged, _BATCH_ROWS, columns):
                     here = slice(place, place + batch.num_rows)
                     rows.high[here], rows.low[here], rows.present[here] = DEDUP.halves(batch)
@@ -171,8 +177,8 @@ _PLACED_IDS = pa.schema([pa.field("place", pa.int64()), *_IDS])
 
 def _find_duplicates(
     snapshot: Snapshot, rows_per_file: Sequence[int], rows: _Rows, instant: datetime
-) -> tuple[np.ndarray, Sequence[Dropped]]:
-    """Return which rows stay, and a sample of the others.
+) -> tuple[np.ndarray, list[int], Sequence[Dropped]]:
+    """Return which rows stay, how many of each file go, and a sample of these.
 
     A row goes whose key an earlier row of the load, or the snapshot's window, has; one without a key stays.
     """
@@ -181,7 +187,13 @@ def _find_duplicates(
     keep = ~rows.present
     keep[keys.first] = True
     keep[keys.first[found.key]] = False
-    return keep, choose_sample(rows_per_file, ~keep, rows.high, rows.low, keys, found)
+    # By the keys, not as what is left of the rows: of each key that the lake does not have one row stays.
+    new = np.setdiff1d(np.arange(len(keys)), found.key)
+    having_one = count_per_file(rows.present, rows_per_file)
+    staying = places_per_file(keys.first[new], rows_per_file)
+    duplicate_per_file = [with_key - first for with_key, first in zip(having_one, staying, strict=True)]
+    sample = choose_sample(rows_per_file, ~keep, rows.high, rows.low, keys, found)
+    return keep, duplicate_per_file, sample
 
 
 def _assign_ids(

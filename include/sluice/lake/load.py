@@ -21,6 +21,7 @@ from sluice.lake.duplicates import sample_rows
 from sluice.lake.enrich import enriched_rows
 from sluice.lake.fingerprint import HourSums
 from sluice.lake.projection import catch_up
+from sluice.lake.reconciliation import RowsByFile, counted, require_kept, require_written
 from sluice.lake.schema import DEVICES, DUPLICATES, ORDER, REJECTS, USERS
 from sluice.lake.snapshot import Refused, Snapshot
 from sluice.lake.staged import StagedFile, open_staged
@@ -119,14 +120,17 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
     instant = snapshot.next_instant()
     staged = [file for file in files if file.events and not file.failed]
     decision = request.decide(snapshot, staged, instant, request.upload_time)
-    sums = HourSums()
+    loaded_files = tuple(_loaded_files(files, staged, decision))
+    sums, passed = HourSums(), RowsByFile()
+    rows = enriched_rows(snapshot, request.source, staged, decision, instant)
     # One writer: a second would save a quarter of the load's time, and take a fifth of its memory.
     actions = write_data_files(
         snapshot.lake.table_filesystem("events"),
-        sums.passing(enriched_rows(snapshot, request.source, staged, decision, instant)),
+        sums.passing(passed.passing(rows)),
         snapshot.tables["events"].metadata().partition_columns,
         sorted_by=ORDER,
     )
+    require_written(_kept(files, loaded_files), passed.rows, actions, sums.hours.values())
     entry = LogEntry(
         kind="load",
         project=request.project,
@@ -134,14 +138,15 @@ def _commit(snapshot: Snapshot, request: LoadRequest, files: Sequence[StagedFile
         attempt=attempt,
         source=request.source,
         instant=instant,
-        files=tuple(_loaded_files(files, staged, decision)),
+        files=loaded_files,
         hours=sums.hours,
     )
     sample = sample_rows(snapshot, request.source, staged, decision.sample, instant)
+    # The rejects first: they are counted when they are written, and what does not add up commits nothing.
     for name, rows in (
+        ("rejects", _rejects(snapshot.lake, files, staged, decision, entry)),
         ("users", _side_rows(decision.new_users, USERS, entry)),
         ("devices", _side_rows(decision.new_devices, DEVICES, entry)),
-        ("rejects", _rejects(snapshot.lake, files, staged, decision, entry)),
         ("duplicates", _side_rows(sample, DUPLICATES, entry)),
     ):
         snapshot.append_side_rows(name, rows, entry)
@@ -152,21 +157,27 @@ def _loaded_files(
     files: Sequence[StagedFile], staged: Sequence[StagedFile], decision: Decision
 ) -> Iterator[LoadedFile]:
     decided = {
-        file.name: (kept, refused.num_rows, decision.failed.get(number))
-        for number, (file, kept, refused) in enumerate(
-            zip(staged, decision.kept_per_file, decision.rejected, strict=True)
+        file.name: (kept, duplicate, refused.num_rows, decision.failed.get(number))
+        for number, (file, kept, duplicate, refused) in enumerate(
+            zip(staged, decision.kept_per_file, decision.duplicate_per_file, decision.rejected, strict=True)
         )
     }
     for file in files:
-        loaded, refused, failed = decided.get(file.name, (0, 0, file.failed))
+        loaded, duplicate, refused, failed = decided.get(file.name, (0, 0, 0, file.failed))
         if failed:
             # None of its rows was loaded: those that could have been count as rejected with the file.
             counts = Counts(file.rows_read, 0, 0, file.ignored, file.rows_read - file.ignored)
         else:
-            rejected = file.rejected + refused
-            duplicate = file.rows_read - loaded - file.ignored - rejected
-            counts = Counts(file.rows_read, loaded, duplicate, file.ignored, rejected)
+            counts = counted(file, loaded=loaded, duplicate=duplicate, refused=refused)
         yield LoadedFile(file.bucket, file.key, file.etag, counts, failed)
+
+
+def _kept(files: Sequence[StagedFile], loaded_files: Sequence[LoadedFile]) -> Counter[str]:
+    """Return how many rows of each object are to be loaded, by the name that its rows carry."""
+    kept: Counter[str] = Counter()
+    for file, loaded in zip(files, loaded_files, strict=True):
+        kept[file.uri] += loaded.counts.loaded
+    return kept
 
 
 def _side_rows(rows: pa.Table, schema: pa.Schema, entry: LogEntry) -> Iterator[pa.RecordBatch]:
@@ -189,7 +200,10 @@ def _rejects(
     decision: Decision,
     entry: LogEntry,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield what the conversion rejected of each file, then what the decision rejected of it."""
+    """Yield what the conversion rejected of each file, then what the decision rejected of it.
+
+    Raises NotReconciled if they are not as many as were counted, before any of them is committed.
+    """
     refused = {file.name: rows for file, rows in zip(staged, decision.rejected, strict=True)}
     for file in files:
         constants = {
@@ -201,10 +215,13 @@ def _rejects(
             "n": entry.number,
             "attempt": entry.attempt,
         }
+        kept = 0
         if file.rejects is not None:
             with open_staged(lake, file.rejects) as rejects:
                 for batch in rejects.iter_batches():
+                    kept += batch.num_rows
                     yield _with_constants(batch, REJECTS, **constants)
+        require_kept(file, kept, file.rejected)
         if file.name in refused:
             for batch in refused[file.name].to_batches():
                 yield _with_constants(batch, REJECTS, **constants)

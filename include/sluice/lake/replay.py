@@ -20,10 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.event_columns import EVENT_COLUMNS
-from sluice.lake.decision import Decision, UploadTime, kept_per_file, order_of
+from sluice.lake.decision import Decision, UploadTime, count_per_file, order_of, places_per_file
 from sluice.lake.duplicates import choose_sample
 from sluice.lake.key_search import find_keys
 from sluice.lake.keys import UUID, Keys
+from sluice.lake.reconciliation import require_staged
 from sluice.lake.schema import STAGED_REJECTS, STAGED_REPLAY
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.sql import connect
@@ -59,10 +60,13 @@ def decide_replay(
         out[asked] = np.isin(key, found.key)
         _set_out(connection, out)
         _side(connection, snapshot, "users", "amplitude_id", "user_id IS NOT NULL", "lake_holders")
+        in_lake = out.copy()
         refused, failed = _refuse(connection, files, rows, out, error_budget)
         keep = np.zeros(len(out), dtype=bool)
         # A row that is refused keeps no other of its uuid out.
-        keep[Keys(rows.high, rows.low, ~out & ~refused).first] = True
+        left = ~out & ~refused
+        firsts = Keys(rows.high, rows.low, left).first
+        keep[firsts] = True
         _set_out(connection, ~keep)
         new_users, new_devices = _new_ids(connection, snapshot)
         rejected = list(_rejects(connection, snapshot, files, rows, refused))
@@ -72,7 +76,16 @@ def decide_replay(
         keep=keep,
         seq=order_of(keep, rows.times),
         assigned={},
-        kept_per_file=kept_per_file(keep, rows.per_file),
+        kept_per_file=count_per_file(keep, rows.per_file),
+        duplicate_per_file=[
+            known + candidates - first
+            for known, candidates, first in zip(
+                count_per_file(in_lake & ~rows.of(failed), rows.per_file),
+                count_per_file(left, rows.per_file),
+                places_per_file(firsts, rows.per_file),
+                strict=True,
+            )
+        ],
         rejected=rejected,
         new_users=new_users,
         new_devices=new_devices,
@@ -138,6 +151,7 @@ def _stage(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, files: Seq
         connection.register("one_file", pa.RecordBatchReader.from_batches(_STAGED, rows(file)))
         connection.execute("INSERT INTO staged SELECT * FROM one_file")
         connection.unregister("one_file")
+        require_staged(file, per_file[-1])
     empty = [np.empty(0, dtype=np.int64)]
     return _Rows(
         np.concatenate([high for high, _ in halves] or empty),
