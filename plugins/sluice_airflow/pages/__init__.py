@@ -1,0 +1,1 @@
+"""Pages in Airflow's UI. Each is a FastAPI app that lets nobody in without Airflow's login."""
