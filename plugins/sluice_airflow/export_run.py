@@ -98,11 +98,12 @@ def failure_recorded(context: Mapping[str, Any], destination: str) -> Iterator[N
     try:
         yield
     except Exception as error:
-        _record_failure(context, destination, error)
+        record_failure(context, destination, error)
         raise
 
 
-def _record_failure(context: Mapping[str, Any], destination: str, error: Exception) -> None:
+def record_failure(context: Mapping[str, Any], destination: str, error: Exception) -> None:
+    """Record in the ledger why the run failed."""
     from sluice.access.errors import BucketAccessError
     from sluice.ledger.export_runs import fail_run
 
