@@ -16,6 +16,7 @@ from sluice.config import (
     S3CohortDestination,
     Sync,
 )
+from sluice.config.quality import QualityConfig
 
 
 def config_tables(config: Config) -> Iterator[Table]:
@@ -37,7 +38,7 @@ def config_tables(config: Config) -> Iterator[Table]:
     )
     yield _table(
         "Exports",
-        ["DAG", "enabled", "projects", "to", "data sets", "dialect", "owner", "file"],
+        ["DAG", "enabled", "projects", "to", "data sets", "dialect", "gate", "owner", "file"],
         [
             [
                 export.dag_id,
@@ -46,6 +47,7 @@ def config_tables(config: Config) -> Iterator[Table]:
                 f"s3://{export.bucket}/{export.prefix}",
                 ", ".join(export.data_sets),
                 export.dialect,
+                _gate(export.quality),
                 export.owner,
                 export.source_file,
             ]
@@ -54,7 +56,18 @@ def config_tables(config: Config) -> Iterator[Table]:
     )
     yield _table(
         "Imports",
-        ["DAG", "enabled", "project", "from", "converter", "upload time", "discovery", "owner", "file"],
+        [
+            "DAG",
+            "enabled",
+            "project",
+            "from",
+            "converter",
+            "upload time",
+            "discovery",
+            "gate",
+            "owner",
+            "file",
+        ],
         [
             [
                 source.dag_id,
@@ -64,6 +77,7 @@ def config_tables(config: Config) -> Iterator[Table]:
                 "(replay)" if source.replay else source.converter,
                 source.upload_time,
                 _discovery(source),
+                _gate(source.quality),
                 source.owner,
                 source.source_file,
             ]
@@ -72,7 +86,7 @@ def config_tables(config: Config) -> Iterator[Table]:
     )
     yield _table(
         "Cohorts",
-        ["cohort", "name", "project", "from", "properties", "syncs", "owner", "file"],
+        ["cohort", "name", "project", "from", "properties", "syncs", "gate", "owner", "file"],
         [
             [
                 cohort.id,
@@ -81,6 +95,7 @@ def config_tables(config: Config) -> Iterator[Table]:
                 _origin(cohort),
                 ", ".join(cohort.properties),
                 len(cohort.syncs),
+                _gate(cohort.quality),
                 cohort.owner,
                 cohort.source_file,
             ]
@@ -121,6 +136,13 @@ def config_tables(config: Config) -> Iterator[Table]:
             for sync in config.syncs
         ],
     )
+
+
+def _gate(quality: QualityConfig) -> str:
+    """Say whether there is a gate, and how many expectations it has besides those of its kind."""
+    if not quality.enabled:
+        return "off"
+    return f"built-in + {len(quality.expectations)}" if quality.expectations else "built-in"
 
 
 def _origin(cohort: CohortConfig) -> str:

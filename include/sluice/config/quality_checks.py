@@ -15,6 +15,9 @@ from sluice.event_columns import EVENT_COLUMNS
 # Columns whose values are JSON: their properties can be looked at as columns.
 JSON_COLUMNS = tuple(name for name, kind in EVENT_COLUMNS.items() if kind == "json")
 
+# What rows have only once they are loaded; replayed ones bring all of it but the project.
+GIVEN_AT_LOAD = frozenset({"amplitude_id", "app", "processed_time", "server_upload_time"})
+
 _PIPELINES = {"export": "exports", "import": "imports", "cohort": "cohorts"}
 
 
@@ -24,8 +27,10 @@ def of_export(export: ExportConfig) -> list[ConfigProblem]:
 
 
 def of_import(source: ImportConfig) -> list[ConfigProblem]:
-    """Check a source's suite: converted rows have the keys of an event."""
-    return list(_problems(source, "import", EVENT_COLUMNS, JSON_COLUMNS))
+    """Check a source's suite: its columns are what a converted row has before the load gives it more."""
+    lacking = {"app"} if source.replay else GIVEN_AT_LOAD
+    columns = [name for name in EVENT_COLUMNS if name not in lacking]
+    return list(_problems(source, "import", columns, JSON_COLUMNS))
 
 
 def of_cohort(cohort: CohortConfig) -> list[ConfigProblem]:
@@ -52,5 +57,11 @@ def _problems(
             continue
         for path, column in columns_named(expectation.type, expectation.kwargs):
             mistake = column_mistake(path, column, columns, dotted)
-            if mistake is not None:
-                yield thing.problem((*place, *path), mistake.message, mistake.allowed)
+            if mistake is None:
+                continue
+            hint = (
+                "; a row gets it when it is loaded"
+                if column in EVENT_COLUMNS and pipeline == "import"
+                else ""
+            )
+            yield thing.problem((*place, *path), f"{mistake.message}{hint}", mistake.allowed)

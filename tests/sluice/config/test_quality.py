@@ -13,7 +13,9 @@ from sluice.config.document import DocumentError, read_document
 from sluice.config.expectations import catalogue, usable
 from sluice.config.problems import ConfigProblem
 from sluice.config.quality import QualityConfig
+from sluice.config.quality_checks import GIVEN_AT_LOAD
 from sluice.config.validate import build
+from sluice.event_schema import ASSIGNED_AT_LOAD, EXPORT_KEYS, KEPT_BY_REPLAY
 
 NOT_NULL = "expect_column_values_to_not_be_null"
 
@@ -135,6 +137,20 @@ def test_what_a_suite_of_an_export_may_not_ask(folder, quality, words):
     folder.export(quality=quality)
     assert words in folder.only_problem()
     assert folder.load().exports == ()
+
+
+def test_a_source_is_asked_about_what_it_has_before_the_load(folder):
+    """What a load gives to rows is a column of no staged file, and so of no suite of an import."""
+    given = {*ASSIGNED_AT_LOAD} & {*EXPORT_KEYS}
+    assert given == GIVEN_AT_LOAD
+    assert given - KEPT_BY_REPLAY == {"app"}
+    for column in sorted(given):
+        folder.source(quality=not_null(column))
+        assert "a row gets it when it is loaded" in folder.only_problem()
+    folder.source(quality=not_null("server_upload_time"), replay=True, converter="")
+    assert len(folder.load().imports) == 1
+    folder.source(quality=not_null("app"), replay=True, converter="")
+    assert "there is no column app" in folder.only_problem()
 
 
 def test_the_columns_of_a_cohort_are_its_own(folder):
