@@ -20,14 +20,14 @@ DAGS = Path(__file__).parents[2] / "dags"
 class DagRuns:
     """The runs of one DAG, whose file is parsed with the configuration in force."""
 
-    def __init__(self, file: str, dag_id: str) -> None:
+    def __init__(self, file: str, dag_id: str, folder: Path = DAGS) -> None:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
         from airflow.models.dagrun import DagRun
         from airflow.serialization.serialized_objects import DagSerialization
         from sqlalchemy import delete
 
-        bag = DagBag(dag_folder=DAGS / file, bundle_path=DAGS, bundle_name="dags-folder")
+        bag = DagBag(dag_folder=folder / file, bundle_path=folder, bundle_name="dags-folder")
         assert bag.import_errors == {}
         self.dag: Any = bag.dags[dag_id]
         with _session() as session:

@@ -6,6 +6,7 @@ from gates import CARRIERS, NULLS, RUN, UNIQUE, end_time
 from pyarrow.fs import FileSelector
 
 from sluice.config.quality import QualityConfig
+from sluice.lake import Lake
 from sluice.ledger import quality
 from sluice.ledger.quality import GateId
 from sluice.quality.gate import (
@@ -21,6 +22,13 @@ from sluice.quality.report import render
 
 HOUR = GateId("export", "warehouse", RUN, "hour 2013-01-02T12 of project 187520")
 BROKEN = replace(CARRIERS, error="TypeError: no such type")
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    """The place of a lake: a report needs no tables."""
+    (tmp_path / "lake").mkdir()
+    return Lake(str(tmp_path / "lake"))
 
 
 @pytest.fixture
