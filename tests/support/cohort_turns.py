@@ -20,12 +20,14 @@ from sqlalchemy import update
 
 from sluice.access.streams import StreamFacts
 from sluice.cohorts.fix import Fixed, fix
+from sluice.cohorts.gate import check_turn
 from sluice.cohorts.turns import Delivery, deliver
 from sluice.config.cohort_destinations import KinesisCohortDestination, S3CohortDestination
 from sluice.config.cohorts import CohortConfig, SyncConfig
 from sluice.config.syncs import Sync
 from sluice.lake import Lake
 from sluice.ledger import Ledger
+from sluice.ledger.quality import Gate
 from sluice.ledger.tables import sync_chains, sync_turns
 
 PROJECT = 187520
@@ -158,7 +160,14 @@ class Syncs:
     def fix(self, sync: Sync, as_of: datetime, run: str) -> Fixed:
         return fix(sync, None, self.lake, self.ledger, as_of=as_of, run=run)  # type: ignore[arg-type]
 
-    def deliver(self, sync: Sync, number: int, run: str, **keys: Any) -> Delivery:
+    def check(self, sync: Sync, number: int, run: str, **keys: Any) -> Gate | None:
+        """Let a fixed turn pass its gate, if it does."""
+        return check_turn(sync, self.lake, self.ledger, number=number, run=run, **keys)
+
+    def deliver(self, sync: Sync, number: int, run: str, *, checked: bool = True, **keys: Any) -> Delivery:
+        """Deliver a turn; as in a run of the DAG, its gate comes before."""
+        if checked:
+            self.check(sync, number, run)
         ends = {"client": self.bucket} if sync.destination.kind == "s3" else {"stream": self.stream}
         return deliver(sync, self.lake, self.ledger, number=number, run=run, **ends, **keys)
 

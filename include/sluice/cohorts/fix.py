@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sluice.cohorts import csv_files, diff, messages
 from sluice.cohorts.chains import chain_of, claim_seconds, target_of
+from sluice.cohorts.gate import expire_held
 from sluice.cohorts.guard import beyond
 from sluice.cohorts.heartbeat import Heartbeat, give_back
 from sluice.cohorts.list_files import ENTER_VALUES, ENTERING, EXIT_VALUES, EXITING, MEMBERS, ROW_LOG
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 
 class SyncRefused(SluiceError):
     """The turn cannot be: the message says why, and what to choose instead."""
+
+
+class NotReconciled(SluiceError):
+    """A turn's changes do not lead from the last delivered members to these: nothing was staged."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def fix(
     """
     chain = chain_of(sync)
     seconds = claim_seconds(sync.cadence)
+    expire_held(ledger, lake, sync)
     try:
         claim = syncs.claim(ledger, chain, run, seconds)
     except SyncBusy as busy:
@@ -256,6 +262,9 @@ class _Fix:
                 values=self._streamed,
             )
             self.heartbeat.check()
+            if not self.sync.cohort.quality.enabled and kind == "regular":
+                # Else it is the turn's gate that compares, as it lies staged.
+                _reconcile(lists)
             turn = self._write(turn, lists, folder)
             self.heartbeat.check()
             turn = replace(turn, files=upload(self.lake, folder, turn.folder, turn.files))
@@ -338,8 +347,8 @@ class _Fix:
             )
             commit_key = sent[-1].key
         if turn.kind == "existing":
-            # Only its bytes matter: it is no step of the chain.
-            kept = []
+            # It is no step of the chain: beside its bytes only its gate asks who is in it.
+            kept = kept[:1]
         else:
             rows = write_row_log(
                 lists, folder, streamed=self._streamed, oversized=folder / messages.OVERSIZED
@@ -356,6 +365,30 @@ class _Fix:
         self.heartbeat.check()
         settings = self.sync.as_json() if turn.kind == "regular" else None
         return syncs.fix(self.ledger, self.claim, turn, claim_seconds(self.sync.cadence), settings)
+
+
+def _reconcile(lists: diff.Lists) -> None:
+    from sluice.cohorts.reconcile import TurnLists
+    from sluice.cohorts.turn_check import reconcile
+
+    before = lists.before
+    values = lists.enter_values is not None
+    compared = TurnLists(
+        lists.members_path,
+        before.baseline,
+        lists.entering_path,
+        lists.exiting_path,
+        tuple(before.maybe_entered),
+        lists.enter_values_path if values else None,
+        lists.exit_values_path if values else None,
+        tuple(before.maybe_enter_values),
+    )
+    wrong = reconcile(compared, lists.existing).wrong
+    if wrong is not None:
+        raise NotReconciled(
+            f"The lists of this turn contradict each other: {wrong}. Nothing was staged, and the baseline is"
+            " as it was. Run the sync again; if it stays, report it as a fault of Sluice."
+        )
 
 
 def _utc(moment: datetime) -> str:

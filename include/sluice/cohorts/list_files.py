@@ -20,6 +20,7 @@ ROW_LOG = "row_log.parquet"
 AMPLITUDE_ID = "amplitude_id"
 VALUE = "value"
 SINCE = "since"
+PROPERTY = "property:"
 KEY_FIELDS = (
     pa.field(AMPLITUDE_ID, pa.int64(), nullable=False),
     pa.field(VALUE, pa.string()),
@@ -29,4 +30,4 @@ SINCE_FIELD = pa.field(SINCE, pa.timestamp("us", "UTC"))
 
 def property_column(name: str) -> str:
     """Return the column that holds a property: a property may have any name, `value` or `since` too."""
-    return f"property:{name}"
+    return f"{PROPERTY}{name}"

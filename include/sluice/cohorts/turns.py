@@ -11,6 +11,7 @@ from sluice.cohorts.chains import chain_of, claim_seconds, target_of
 from sluice.cohorts.clean import drop_lists
 from sluice.cohorts.deliver_files import deliver_files
 from sluice.cohorts.deliver_messages import MessageTooLarge, deliver_messages
+from sluice.cohorts.gate import require_passed
 from sluice.cohorts.heartbeat import Heartbeat, give_back
 from sluice.cohorts.staged_file import StagingError
 from sluice.cohorts.staging import reader
@@ -69,7 +70,8 @@ def deliver(
 
     `client` reaches the bucket of an S3 destination, `stream` is the one of a Kinesis destination;
     `budget_seconds` bounds the sending of messages, by the cadence by default. Raises SluiceError for a turn
-    that waits for a person, and what the delivery raises: access errors, PartlyDelivered.
+    that waits for a person or has not passed its quality gate, and what the delivery raises: access errors,
+    PartlyDelivered.
     """
     chain = chain_of(sync)
     turn = syncs.turn_of(ledger, chain, number)
@@ -84,6 +86,7 @@ def deliver(
         return _skipped(ledger, turn, run, reason)
     if turn.state == "delivered":
         return Delivery("delivered", turn)
+    require_passed(sync, ledger, turn)
     seconds = claim_seconds(sync.cadence)
     try:
         claim = syncs.claim(ledger, chain, run, seconds)

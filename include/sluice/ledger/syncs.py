@@ -311,8 +311,9 @@ def fix(ledger: Ledger, claim: Claim, turn: Turn, seconds: float, config: Mappin
     """Fix a staged turn and supersede what it takes the place of, in one transaction; return it as recorded.
 
     A regular turn supersedes every turn of its chain that is still fixed or sending, and any turn those of
-    its run that a gate has stopped. `config` is recorded as the sync's configuration. Raises TurnLost if another run has claimed the chain since, and NameTaken if
-    an earlier turn has sent other bytes under the same names.
+    its run that a gate has stopped. `config` is recorded as the sync's configuration. Raises TurnLost if
+    another run has claimed the chain since, and NameTaken if an earlier turn has sent other bytes under the
+    same names.
     """
     chain = claim.chain
     with ledger.begin() as connection:
@@ -503,14 +504,15 @@ def turns(
     chain: Chain | None = None,
     states: Sequence[State] | None = None,
     kinds: Sequence[Kind] | None = None,
+    number: int | None = None,
     with_lists: bool = False,
     with_bytes: bool = False,
     limit: int | None = None,
 ) -> list[Turn]:
     """Return turns, newest first: of a sync, of a cohort, of a chain, in some states, of some kinds.
 
-    `with_lists` leaves out those whose lists the clean-up took, and resends, which have none of their own;
-    `with_bytes` those whose sent bytes it took.
+    `number` says which one of the chain; `with_lists` leaves out those whose lists the clean-up took, and
+    resends, which have none of their own; `with_bytes` those whose sent bytes it took.
     """
     conditions: list[ColumnElement[bool]] = []
     if sync is not None:
@@ -523,6 +525,8 @@ def turns(
         conditions.append(_turns.state.in_(states))
     if kinds is not None:
         conditions.append(_turns.kind.in_(kinds))
+    if number is not None:
+        conditions.append(_turns.number == number)
     if with_lists:
         conditions += [_turns.members_gone_at.is_(None), _turns.kind != "resend"]
     if with_bytes:
