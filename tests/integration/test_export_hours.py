@@ -181,8 +181,8 @@ def test_an_hour_that_another_writer_holds_does_not_stop_the_schedule(make):
     outcomes = destination.exporter("s", "scheduled").export(NEXT)
     assert actions(outcomes) == [(13, "staged"), (12, "held")]
     assert "backfill" in outcomes[1].note
-    destination.exporter("s", "scheduled").publish(NEXT)
-    destination.exporter("backfill").publish(HOUR)
+    destination.publish("s", "scheduled", hour=NEXT)
+    destination.publish("backfill", hour=HOUR)
     destination.assert_consistent()
     destination.assert_consistent(NEXT)
 
@@ -250,7 +250,7 @@ def test_a_load_that_comes_while_an_hour_is_staged_marks_it_changed(make):
     destination.add_events(["a"])
     destination.exporter("run").export(HOUR)
     destination.add_events(["late"])
-    destination.exporter("run").publish(HOUR)
+    destination.publish("run", hour=HOUR)
     assert destination.all_ids() == ["a"]
     assert destination.record().content_rows == 1
     assert actions(destination.run("again")) == [(12, "published")]
@@ -285,12 +285,12 @@ def test_the_publish_task_alone_closes_the_hour_before_it_exports_it(make):
     """Somebody may mark the first task as done by hand."""
     destination = make()
     destination.add_events(["a"])
-    assert actions(destination.exporter("run").publish(HOUR)) == [(12, "published")]
+    assert actions(destination.publish("run", hour=HOUR)) == [(12, "published")]
     assert closed_until(destination.ledger, PROJECT) == NEXT
     destination.assert_consistent()
     hour = destination.ledger.now().replace(minute=0, second=0, microsecond=0)
     with pytest.raises(HourNotOver):
-        destination.exporter("run").publish(hour)
+        destination.publish("run", hour=hour)
 
 
 def test_a_filter_is_part_of_an_hours_identity(make):

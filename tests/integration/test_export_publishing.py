@@ -175,9 +175,9 @@ def test_a_publish_task_killed_after_any_change_goes_on_alone(destination, n):
     bucket = destination.scripted()
     bucket.before, bucket.after = killer(n - len(STAGING))
     with pytest.raises(Killed):
-        destination.exporter("second", bucket=bucket).publish(HOUR)
+        destination.publish("second", bucket=bucket, hour=HOUR)
     retry = destination.scripted()
-    destination.exporter("second", bucket=retry).publish(HOUR)
+    destination.publish("second", bucket=retry, hour=HOUR)
     destination.assert_consistent()
     assert "create_upload" not in {request for request, _ in retry.calls}
 
@@ -221,7 +221,7 @@ def test_a_live_claim_is_respected(destination):
     ):
         destination.exporter("third", bucket=other).export(HOUR)
     assert other.calls == []
-    destination.exporter("second").publish(HOUR)
+    destination.publish("second", hour=HOUR)
     destination.assert_consistent()
     assert destination.listing() != before
 
@@ -234,11 +234,11 @@ def test_two_sleeping_writers_one_publishes(destination):
     destination.expire_claims()
     destination.exporter("second-writer").export(HOUR)
     with pytest.raises(HourHeld, match="second-writer"):
-        destination.exporter("first-writer").publish(HOUR)
-    destination.exporter("second-writer").publish(HOUR)
+        destination.publish("first-writer", hour=HOUR)
+    destination.publish("second-writer", hour=HOUR)
     assert destination.record().published_run == "second-writer"
     destination.assert_consistent()
-    (outcome,) = destination.exporter("first-writer").publish(HOUR)
+    (outcome,) = destination.publish("first-writer", hour=HOUR)
     assert outcome.action == "unchanged"
 
 
@@ -253,9 +253,9 @@ def test_uploads_that_the_store_threw_away_are_staged_again(destination):
             Bucket=destination.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
         )
     with pytest.raises(HourHeld):
-        destination.exporter("second").publish(HOUR)
+        destination.publish("second", hour=HOUR)
     assert destination.record().state == "unpublished"
-    destination.exporter("second").publish(HOUR)
+    destination.publish("second", hour=HOUR)
     destination.assert_consistent()
 
 
@@ -277,7 +277,7 @@ def test_an_export_task_run_twice_keeps_what_it_staged(destination):
     assert outcome.action == "staged"
     assert outcome.rows == 42
     assert retry.calls == []
-    destination.exporter("second").publish(HOUR)
+    destination.publish("second", hour=HOUR)
     destination.assert_consistent()
 
 
@@ -388,9 +388,9 @@ def test_a_crash_between_the_marker_and_the_ledger_is_recorded_by_the_retry(dest
     with monkeypatch.context() as patch:
         patch.setattr(exported, "publish", lambda *args: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
-            destination.exporter("second").publish(HOUR)
+            destination.publish("second", hour=HOUR)
     assert destination.record().state == "unpublished"
     before = destination.listing()
-    destination.exporter("second").publish(HOUR)
+    destination.publish("second", hour=HOUR)
     destination.assert_consistent()
     assert destination.listing() == before

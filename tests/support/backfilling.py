@@ -12,6 +12,7 @@ from sluice.exports.backfill import BackfillPlan, BackfillPlanner
 from sluice.exports.bucket import Bucket
 from sluice.exports.chunk_export import ChunkExporter, raise_for_held
 from sluice.exports.chunks import chunks_of
+from sluice.exports.gate import raise_for_stopped
 from sluice.exports.hour import HourOutcome, Run
 from sluice.exports.ranges import HourRange
 
@@ -44,7 +45,7 @@ def backfill(
     order: Any = "oldest first",
     parallelism: int = 3,
 ) -> list[HourOutcome]:
-    """Run a whole backfill; raises HourHeld if another writer held hours."""
+    """Run a whole backfill; raises HourHeld or QualityStopped if another writer or a gate held hours."""
     bucket = bucket or destination.scripted()
     forced_before = destination.ledger.now() if force else None
     found = plan(destination, hours, bucket=bucket, forced_before=forced_before, close=True)
@@ -62,6 +63,7 @@ def backfill(
         for outcome in exporter.export(type(chunk).from_json(chunk.to_json()))
     ]
     raise_for_held(outcomes)
+    raise_for_stopped(outcomes)
     return outcomes
 
 

@@ -17,11 +17,14 @@ from sqlalchemy import update
 
 from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket
+from sluice.exports.gate import check_hours, raise_for_stopped
 from sluice.exports.hour import Exporter, HourOutcome, Run
 from sluice.lake import Lake, LoadRequest, load
 from sluice.ledger import Ledger, exported
 from sluice.ledger.exported import HourId
+from sluice.ledger.quality import Gate
 from sluice.ledger.tables import exported_files, exported_hours
+from sluice.quality.gate import Override
 
 PROJECT = 187520
 HOUR = datetime(2013, 1, 2, 12, tzinfo=UTC)
@@ -106,9 +109,22 @@ class Destination:
     def run(
         self, run: str, kind: str = "backfill", hour: datetime = HOUR, bucket: Bucket | None = None
     ) -> list[HourOutcome]:
-        """Export and publish like the two tasks of a DAG run; return what publishing said."""
+        """Export, check and publish like the tasks of a DAG run; return what publishing said."""
         self.exporter(run, kind, bucket).export(hour)
-        return self.exporter(run, kind, bucket).publish(hour)
+        return self.publish(run, kind, hour, bucket)
+
+    def check(self, run: str, override: Override | None = None) -> list[Gate]:
+        """Pass what a run has staged through its gates, as the task between the other two does."""
+        return check_hours(self.config, lake=self.lake, ledger=self.ledger, run=run, override=override)
+
+    def publish(
+        self, run: str, kind: str = "backfill", hour: datetime = HOUR, bucket: Bucket | None = None
+    ) -> list[HourOutcome]:
+        """Check and publish what a run has staged; raises QualityStopped if a gate has stopped any of it."""
+        self.check(run)
+        outcomes = self.exporter(run, kind, bucket).publish(hour)
+        raise_for_stopped(outcomes)
+        return outcomes
 
     def expire_claims(self) -> None:
         """Let every lease run out, as if its writer had slept past it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -17,6 +17,7 @@ from sluice.errors import SluiceError
 from sluice.exports.bucket import Bucket, StoredObject
 from sluice.exports.errors import WindowError
 from sluice.exports.form import config_hash, filter_hash, layout_of
+from sluice.exports.held import passing_by, waiting_hours
 from sluice.exports.history import Experience, experience
 from sluice.exports.outside import Outside
 from sluice.exports.plan import HOUR, SETTLED, HourState, Wanted, as_listed, hour_state, look
@@ -25,6 +26,8 @@ from sluice.exports.staging import contents_of
 from sluice.lake import Fingerprint, Lake, close_until, closed_until
 from sluice.lake.projection import catch_up
 from sluice.ledger import Ledger, exported
+from sluice.ledger.exported import HourId
+from sluice.ledger.quality import Gate
 
 # How many ranges of hours an error names.
 _NAMED = 5
@@ -46,6 +49,8 @@ class HourPlan:
     published_at: datetime | None = None
     # Published before the moment from which a forced backfill counts.
     forced: bool = False
+    # What holds it, if it is held by a quality gate.
+    gate: Gate | None = None
 
     @property
     def writes(self) -> bool:
@@ -169,21 +174,34 @@ def require_data_sets(config: ExportConfig, data_sets: Iterable[str]) -> None:
             )
 
 
-def raise_for_left(config: ExportConfig, plan: BackfillPlan, since: datetime) -> None:
+def raise_for_left(config: ExportConfig, plan: BackfillPlan, since: datetime, run: str = "") -> None:
     """Raise HoursLeft if a backfill that began at `since` has left hours of its range undone.
 
-    An hour that was exported and to which events were added while the backfill ran is not left undone.
+    An hour that was exported and to which events were added while the backfill ran is not left undone; one
+    that the gate of another run than `run` holds is that run's.
     """
+    held = [hour for hour in plan.hours if hour.gate is not None and hour.gate.run == run]
+    if held:
+        first = held[0]
+        assert first.gate is not None
+        raise HoursLeft(
+            f"{len(held):,} hours are held by their quality gates and not exported to {config.id}:"
+            f" {_named([hour.hour for hour in held])}. `sluice quality show {run}` says why; release or"
+            " discard them, then clear the failed export_chunk tasks: the other hours are done."
+        )
     left = sorted({hour.hour for hour in plan.todo if not _changed_again(hour, since)})
     if not left:
         return
-    ranges = list(joined(left))
-    named = "; ".join(str(one) for one in ranges[:_NAMED]) + ("; …" if len(ranges) > _NAMED else "")
     raise HoursLeft(
-        f"{len(left):,} hours are still to be exported to {config.id}: {named}. The logs of the failed"
+        f"{len(left):,} hours are still to be exported to {config.id}: {_named(left)}. The logs of the failed"
         " export_chunk tasks say why; clear these tasks, or start the backfill again: it goes on where it"
         " was."
     )
+
+
+def _named(hours: Iterable[datetime]) -> str:
+    ranges = list(joined(hours))
+    return "; ".join(str(one) for one in ranges[:_NAMED]) + ("; …" if len(ranges) > _NAMED else "")
 
 
 def _changed_again(hour: HourPlan, since: datetime) -> bool:
@@ -223,6 +241,7 @@ class BackfillPlanner:
         for project in self._config.projects:
             notes += self._project_notes(project, hours, over_until)
             plans += self.hour_plans(project, hours, over_until, forced_before)
+        notes += _held_notes(plans)
         return BackfillPlan(
             destination=self._config.id,
             range=hours,
@@ -238,8 +257,23 @@ class BackfillPlanner:
         hours: HourRange,
         over_until: datetime,
         forced_before: datetime | None = None,
+        run: str | None = None,
     ) -> Iterator[HourPlan]:
-        """Yield what each hour is, oldest first; hours that end after `over_until` are not closed."""
+        """Yield what each hour is, oldest first; hours that end after `over_until` are not closed.
+
+        Hours that quality gates hold are left alone, but for those that hold them for `run`.
+        """
+        waiting = waiting_hours(self._ledger, self._config.id)
+        for plan in self._unheld(project, hours, over_until, forced_before):
+            gate = waiting.get(HourId(self._config.id, project, plan.hour))
+            if gate is not None and gate.run != run and plan.writes:
+                yield replace(plan, state=HourState.HELD, forced=False, gate=gate)
+            else:
+                yield plan
+
+    def _unheld(
+        self, project: int, hours: HourRange, over_until: datetime, forced_before: datetime | None
+    ) -> Iterator[HourPlan]:
         outside = Outside(self._ledger, self._config.id, project)
         for _, month in groupby(hours, lambda hour: (hour.year, hour.month)):
             of_month = list(month)
@@ -315,6 +349,22 @@ class BackfillPlanner:
                 f" {before:,} hours before it have nothing to export."
             )
         return notes
+
+
+def _held_notes(plans: Iterable[HourPlan]) -> Iterator[str]:
+    """Say of each run whose gates hold hours what a person can do."""
+    held: dict[str, list[HourPlan]] = {}
+    for plan in plans:
+        if plan.gate is not None:
+            held.setdefault(plan.gate.run, []).append(plan)
+    for hours in held.values():
+        gate = hours[0].gate
+        assert gate is not None
+        more = f", and so for {len(hours) - 1:,} more of that run" if len(hours) > 1 else ""
+        yield (
+            f"Passed by: {hours[0].hour:%Y-%m-%dT%H} of project {hours[0].project}, because"
+            f" {passing_by(gate)}{more}."
+        )
 
 
 def is_forced(published_at: datetime | None, forced_before: datetime | None) -> bool:

@@ -1,26 +1,34 @@
 """Exports a chunk of a backfill: many hours of one project, small ones side by side.
 
 Each hour goes the same way as in hour.py, under the same claim (architecture invariant 3). What the hours of
-a batch share is done once: claiming, listing, looking for open uploads, asking the lake for its files.
+a batch share is done once: claiming, listing, looking for open uploads, asking the lake for its files, and
+checking them at their gates, between staging and publishing.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from threading import Event
+from typing import Any, TypeVar
 
 from sluice.access.errors import Refused
 from sluice.config import ExportConfig
 from sluice.exports.backfill import BackfillPlanner, HourPlan, is_forced
 from sluice.exports.bucket import Bucket, StoredObject
+from sluice.exports.checks import Candidate
+from sluice.exports.chunk_gate import ChunkGate
 from sluice.exports.chunks import Chunk
-from sluice.exports.hour import LEASE_SECONDS, HourOutcome, Run
+from sluice.exports.gate import expire_held, hold
+from sluice.exports.held import passing_by, waiting_hours
+from sluice.exports.hour import HourOutcome, Run
 from sluice.exports.hour_lines import DayLines
+from sluice.exports.keeper import LEASE_SECONDS
 from sluice.exports.plan import HOUR, as_listed, hour_state, with_markers, writes
 from sluice.exports.publishing import publish
 from sluice.exports.ranges import HourRange
@@ -30,8 +38,11 @@ from sluice.lake import Fingerprint, Lake, close_until, closed_until
 from sluice.lake.projection import catch_up
 from sluice.ledger import Ledger, exported
 from sluice.ledger.exported import Claim, HourHeld, HourId
+from sluice.quality.gate import Override, stopped
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # A batch: hours that are claimed and listed together. Enough that what they share does not count, few enough
 # that they are done long before a claim runs out.
@@ -46,7 +57,8 @@ _PROGRESS = 10.0
 class ChunkExporter:
     """Exports chunks of one destination as one run, `parallelism` small hours at a time.
 
-    Raises what Exporter raises; hours that another writer holds do not stop the others of their chunk.
+    Raises what Exporter raises; hours that another writer holds, or that their gate stops, do not stop the
+    others of their chunk. `override` lets them pass their gates on a person's word.
     """
 
     def __init__(
@@ -59,6 +71,7 @@ class ChunkExporter:
         run: Run,
         parallelism: int = 4,
         lease_seconds: float = LEASE_SECONDS,
+        override: Override | None = None,
     ) -> None:
         self._config = config
         self._lake = lake
@@ -67,6 +80,7 @@ class ChunkExporter:
         self._run = run
         self._parallelism = parallelism
         self._lease = lease_seconds
+        self._override = override
 
     def export(self, chunk: Chunk) -> Iterator[HourOutcome]:
         """Export what of a chunk's hours is to be exported, and yield what became of each.
@@ -79,12 +93,14 @@ class ChunkExporter:
             # Normally done by the plan, for all chunks.
             close_until(self._lake, self._ledger, chunk.project, end, self._config.close_wait)
         catch_up(self._lake, self._ledger, self._lake.events())
+        expire_held(self._config, lake=self._lake, ledger=self._ledger, bucket=self._bucket)
         # The main thread and its helpers, each with at most one transaction at a time.
         with (
             self._ledger.pooled(self._parallelism + 1) as ledger,
             ThreadPoolExecutor(self._parallelism, thread_name_prefix="sluice-hour") as executor,
         ):
-            work = _ChunkWork(self._config, self._lake, ledger, self._bucket, self._run, self._lease)
+            gate = ChunkGate(self._config, self._lake, ledger, self._run.id, self._override)
+            work = _ChunkWork(self._config, self._lake, ledger, self._bucket, self._run, self._lease, gate)
             todo = work.todo(chunk)
             progress = _Progress(chunk, len(todo))
             for batch in _batches(todo):
@@ -110,23 +126,46 @@ class _Hour:
     objects: tuple[StoredObject, ...]
 
 
+@dataclass(frozen=True)
+class _Staged:
+    """An hour whose uploads wait for its gate, with the sample of its lines."""
+
+    claim: Claim
+    candidate: Candidate
+
+
 class _ChunkWork:
     def __init__(
-        self, config: ExportConfig, lake: Lake, ledger: Ledger, bucket: Bucket, run: Run, lease: float
+        self,
+        config: ExportConfig,
+        lake: Lake,
+        ledger: Ledger,
+        bucket: Bucket,
+        run: Run,
+        lease: float,
+        gate: ChunkGate,
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._bucket = bucket
         self._run = run
         self._lease = lease
+        self._gate = gate
         self._planner = BackfillPlanner(config, lake=lake, ledger=ledger, bucket=bucket)
         self._lines = DayLines(config, lake)
         self._stager = Stager(config, bucket, self._lines, run.id)
+        # Of the batch at hand: the claims that nothing has ended yet, and what is staged under them.
+        self._live: dict[datetime, Claim] = {}
+        self._staged: dict[datetime, StagedHour] = {}
 
     def todo(self, chunk: Chunk) -> list[HourPlan]:
         """Return the chunk's hours that are still to be exported, in the order asked for."""
         hours = self._planner.hour_plans(
-            chunk.project, chunk.range, chunk.last + HOUR, forced_before=chunk.forced_before
+            chunk.project,
+            chunk.range,
+            chunk.last + HOUR,
+            forced_before=chunk.forced_before,
+            run=self._run.id,
         )
         found = [hour for hour in hours if hour.writes]
         return found[::-1] if chunk.newest_first else found
@@ -134,7 +173,7 @@ class _ChunkWork:
     def export(
         self, chunk: Chunk, batch: list[HourPlan], executor: ThreadPoolExecutor
     ) -> Iterator[HourOutcome]:
-        """Claim a batch of hours, plan them anew, stage and publish them."""
+        """Claim a batch of hours, plan them anew, stage them, check them and publish what passes."""
         ids = {hour.hour: HourId(self._config.id, chunk.project, hour.hour) for hour in batch}
         claimed = {
             claim.id: claim
@@ -144,21 +183,47 @@ class _ChunkWork:
         claims = {hour: claimed[id] for hour, id in ids.items() if id in claimed}
         for hour in ids.keys() - claims.keys():
             yield _held(ids[hour], _who_holds(self._ledger, ids[hour]))
-        begun: set[datetime] = set()
+        self._live, self._staged = dict(claims), {}
+        stop = Event()
         try:
+            yield from self._waiting(claims)
             hours = list(self._plan(chunk, claims)) if claims else []
             yield from self._settled(claims, hours)
-            stop = Event()
-            futures = [executor.submit(self._hour, hour, begun, stop) for hour in hours]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                # Whatever is raised, here or by whoever asks for outcomes: no further hour begins.
-                stop.set()
-                _await(futures)
+            rows = sum(hour.content.fingerprint.rows for hour in hours)
+            staged: list[_Staged] = []
+            for one in _in_parallel(executor, [partial(self._stage, hour, rows) for hour in hours], stop):
+                if isinstance(one, _Staged):
+                    staged.append(one)
+                else:
+                    yield one
+            passed = []
+            gates = self._gate.verdicts(chunk.project, [(one.claim, one.candidate) for one in staged])
+            for one in staged:
+                gate = gates.get(one.claim)
+                if gate is None:
+                    passed.append(partial(self._publish, one))
+                    continue
+                gate = hold(self._ledger, one.claim, gate, self._lease)
+                # From here on the ledger has its uploads, and its gate holds them.
+                del self._live[one.candidate.hour], self._staged[one.candidate.hour]
+                yield HourOutcome(chunk.project, one.candidate.hour, "stopped", note=str(stopped(gate)))
+            yield from _in_parallel(executor, passed, stop)
         finally:
-            exported.release(self._ledger, *(claim for hour, claim in claims.items() if hour not in begun))
+            # Whatever is raised, here or by whoever asks for outcomes: nobody needs to wait for this run, and
+            # whoever comes next begins these hours anew.
+            stop.set()
+            for left in list(self._staged.values()):
+                self._stager.abandon(left)
+            exported.release(self._ledger, *self._live.values())
+
+    def _waiting(self, claims: dict[datetime, Claim]) -> Iterator[HourOutcome]:
+        """Give back hours that the gates of other runs hold: they were planned before these did."""
+        waiting = waiting_hours(self._ledger, self._config.id)
+        for hour, claim in list(claims.items()):
+            gate = waiting.get(claim.id)
+            if gate is not None and gate.run != self._run.id:
+                del claims[hour]
+                yield HourOutcome(claim.id.project, hour, "waiting", note=passing_by(gate))
 
     def _settled(self, claims: dict[datetime, Claim], hours: list[_Hour]) -> Iterator[HourOutcome]:
         """Tell of hours that another run has exported since this chunk was looked at."""
@@ -197,32 +262,55 @@ class _ChunkWork:
                 log.info("Aborting an upload of %s that another writer left open", upload.key)
                 self._bucket.abort(upload.key, upload.upload_id)
 
-    def _hour(self, hour: _Hour, begun: set[datetime], stop: Event) -> HourOutcome:
+    def _stage(self, hour: _Hour, batch_rows: int) -> _Staged | HourOutcome:
         id = hour.claim.id
-        if stop.is_set():
-            return _held(id, "not begun")
-        begun.add(id.hour)
         beat = _Beat(self._ledger, hour.claim, self._lease)
-        staged: StagedHour | None = None
+        sample = self._gate.sample(hour.content, batch_rows)
         try:
             view = with_markers(self._bucket, hour.objects)
-            staged = self._stager.stage(id.project, id.hour, hour.content, view, beat)
-            publish(self._bucket, self._ledger, hour.claim, staged, self._lease, recorded=False)
+            staged = self._stager.stage(id.project, id.hour, hour.content, view, beat, sample)
         except (HourHeld, Refused) as lost:
-            # Refused while staging: another writer has aborted the uploads.
-            self._abandon(staged)
-            log.warning("%s", lost)
-            return _held(id, str(lost) if isinstance(lost, HourHeld) else _LOST.format(id=id, why=lost))
-        except Exception:
-            # Nobody needs to wait for this run: whoever comes next begins the hour anew.
-            self._abandon(staged)
-            exported.release(self._ledger, hour.claim)
-            raise
+            # Refused: another writer has aborted the uploads.
+            return self._lost(id, lost)
+        self._staged[id.hour] = staged
+        return _Staged(hour.claim, Candidate(id.hour, staged, sample.lines if sample is not None else None))
+
+    def _publish(self, one: _Staged) -> HourOutcome:
+        id, staged = one.claim.id, one.candidate.staged
+        try:
+            publish(self._bucket, self._ledger, one.claim, staged, self._lease, recorded=False)
+        except (HourHeld, Refused) as lost:
+            return self._lost(id, lost)
+        del self._live[id.hour], self._staged[id.hour]
         return HourOutcome(id.project, id.hour, "published", staged.rows, staged.bytes, len(staged.files))
 
-    def _abandon(self, staged: StagedHour | None) -> None:
+    def _lost(self, id: HourId, lost: HourHeld | Refused) -> HourOutcome:
+        staged = self._staged.pop(id.hour, None)
         if staged is not None:
             self._stager.abandon(staged)
+        # Its claim is another's, or was given back.
+        del self._live[id.hour]
+        log.warning("%s", lost)
+        return _held(id, str(lost) if isinstance(lost, HourHeld) else _LOST.format(id=id, why=lost))
+
+
+def _in_parallel(executor: ThreadPoolExecutor, calls: Sequence[Callable[[], T]], stop: Event) -> Iterator[T]:
+    """Yield what the calls return, as they end; none begins after `stop` or after one has failed."""
+
+    def unless_stopped(call: Callable[[], T]) -> T | None:
+        return None if stop.is_set() else call()
+
+    futures = [executor.submit(unless_stopped, call) for call in calls]
+    try:
+        for future in as_completed(futures):
+            result = future.result()
+            if result is not None:
+                yield result
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        _await(futures)
 
 
 _LOST = (
@@ -300,7 +388,7 @@ def _held(id: HourId, note: str) -> HourOutcome:
     return HourOutcome(id.project, id.hour, "held", note=note)
 
 
-def _await(futures: list[Future[HourOutcome]]) -> None:
+def _await(futures: Iterable[Future[Any]]) -> None:
     for future in futures:
         future.cancel()
     for future in futures:

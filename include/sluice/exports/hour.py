@@ -7,8 +7,7 @@ end is the same. An hour that is exported already is left alone: nothing is read
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -18,27 +17,28 @@ from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket
 from sluice.exports.errors import ForeignHour
 from sluice.exports.form import config_hash, filter_hash, layout_of
+from sluice.exports.gate import expire_held, staged_hour
+from sluice.exports.held import content_text, gate_of, passing_by, waiting_elsewhere
 from sluice.exports.hour_lines import HourLines
+from sluice.exports.keeper import LEASE_SECONDS, Keeper
 from sluice.exports.keys import whole_hour
 from sluice.exports.outside import Outside
 from sluice.exports.plan import HOUR, HourState, HourView, RunKind, Wanted, catch_up, hour_state, look, writes
 from sluice.exports.publishing import publish
 from sluice.exports.ranges import HourRange
 from sluice.exports.repair import backfill_command
+from sluice.exports.samples import LineSample, remove_sample, write_sample
 from sluice.exports.staged import Content, StagedHour
 from sluice.exports.staging import Stager, content_of
 from sluice.lake import Fingerprint, Lake, close_until, hour_fingerprints
-from sluice.ledger import Ledger, exported
+from sluice.ledger import Ledger, exported, quality
 from sluice.ledger.exported import Claim, HourHeld, HourId, HourRecord
 from sluice.ledger.registry import record_destination
+from sluice.quality.gate import QualityNotChecked, QualityStopped, require_open
 
 log = logging.getLogger(__name__)
 
-# How long, in seconds, an hour stays claimed without a sign of life: time enough to start the publish task
-# on a busy machine, short enough that the retries of another run outlast a dead one.
-LEASE_SECONDS = 600.0
-
-Action = Literal["staged", "published", "unchanged", "left", "held", "foreign"]
+Action = Literal["staged", "published", "unchanged", "left", "held", "foreign", "stopped", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class HourOutcome:
     """What became of one hour: `rows`, `bytes` (compressed) and `files` of what is or will be in the bucket.
 
     unchanged: provably what is there already; left: exported before, and its content has changed since;
-    held: another writer is at it; foreign: there is a marker that the ledger does not know.
+    held: another writer is at it; foreign: there is a marker that the ledger does not know; stopped: it is
+    staged, and its quality gate does not let it pass; waiting: the gate of another run holds it.
     """
 
     project: int
@@ -92,7 +93,7 @@ class Exporter:
         self._lease = lease_seconds
         self._stager = Stager(config, bucket, HourLines(config, lake), run.id)
         self._layout = layout_of(config)
-        self._keeper = _Keeper(ledger, lease_seconds)
+        self._keeper = Keeper(ledger, lease_seconds)
 
     def export(self, hour: datetime) -> list[HourOutcome]:
         """Close the hour for every project and stage it, and in a scheduled run what E-14 adds to it.
@@ -102,6 +103,7 @@ class Exporter:
         """
         own = whole_hour(hour)
         start = self._start()
+        expire_held(self._config, lake=self._lake, ledger=self._ledger, bucket=self._bucket)
         outcomes = []
         for project in self._config.projects:
             close_until(self._lake, self._ledger, project, own + HOUR, self._config.close_wait)
@@ -117,7 +119,8 @@ class Exporter:
         """Publish every hour that this run has staged, its own hour first, then oldest first.
 
         If the own hour's staging is gone (another run had the hour meanwhile, a store's rule aborted the
-        uploads), the hour is looked at again and, if need be, staged again.
+        uploads), the hour is looked at again and, if need be, staged again. An hour whose gate does not let
+        it pass, as it is staged now, is an outcome; `raise_for_stopped` makes it an error.
         """
         own = whole_hour(hour)
         start = self._start()
@@ -132,6 +135,9 @@ class Exporter:
                     raise
                 log.warning("%s", held)
                 outcomes.append(HourOutcome(id.project, id.hour, "held", note=str(held)))
+            except (QualityNotChecked, QualityStopped) as stopped:
+                log.error("%s", stopped)
+                outcomes.append(HourOutcome(id.project, id.hour, "stopped", note=str(stopped)))
         return outcomes
 
     def _start(self) -> datetime | None:
@@ -182,7 +188,9 @@ class Exporter:
         settled = self._settled(id)
         if settled is not None:
             return settled
-        claim = exported.claim(self._ledger, id, self._run.id, self._lease)
+        claim = self._claim(id)
+        if isinstance(claim, HourOutcome):
+            return claim
         staged = self._stage(claim)
         if isinstance(staged, HourOutcome):
             exported.release(self._ledger, claim)
@@ -198,8 +206,10 @@ class Exporter:
             settled = self._settled(id)
             if settled is not None:
                 return settled
-        claim = exported.claim(self._ledger, id, self._run.id, self._lease)
-        staged = self._staged(id)
+        claim = self._claim(id)
+        if isinstance(claim, HourOutcome):
+            return claim
+        staged = staged_hour(self._ledger, id, self._run.id)
         if staged is None:
             made = self._stage(claim)
             if isinstance(made, HourOutcome):
@@ -208,7 +218,9 @@ class Exporter:
             staged = made
         else:
             self._abort_others(id, staged.uploads)
+        self._require_open(claim, staged)
         publish(self._bucket, self._ledger, claim, staged, self._lease)
+        remove_sample(self._lake, staged.sample)
         outcome = _outcome(id, "published", staged)
         log.info(
             "Published the %s: %s events in %d files, %s bytes",
@@ -216,11 +228,40 @@ class Exporter:
         )  # fmt: skip
         return outcome
 
+    def _claim(self, id: HourId) -> Claim | HourOutcome:
+        """Claim an hour, unless the gate of another run holds it. Raises HourHeld."""
+        # Once more under the claim: until then the other run may have been about to be held.
+        for claims in (False, True):
+            claim = exported.claim(self._ledger, id, self._run.id, self._lease) if claims else None
+            gate = waiting_elsewhere(self._ledger, id, self._run.id)
+            if gate is not None:
+                if claim is not None:
+                    exported.release(self._ledger, claim)
+                log.info("The %s is passed by: %s", id, passing_by(gate))
+                return HourOutcome(id.project, id.hour, "waiting", note=passing_by(gate))
+        assert claim is not None
+        return claim
+
+    def _require_open(self, claim: Claim, staged: StagedHour) -> None:
+        """See that the hour's gate lets it pass as it is staged. Raises QualityNotChecked, QualityStopped."""
+        gate, content = gate_of(claim.id, self._run.id), content_text(staged)
+        if not self._config.quality.enabled:
+            known = quality.find(self._ledger, gate)
+            # What was held before the gate was switched off stays so until a person decides.
+            if known is None or known.content != content:
+                return
+        try:
+            require_open(self._ledger, gate, content)
+        except (QualityNotChecked, QualityStopped):
+            # What holds the hour from here on is its gate; the claim would only be in the way of a discard.
+            exported.release(self._ledger, claim)
+            raise
+
     def _stage(self, claim: Claim) -> StagedHour | HourOutcome:
         """Stage a claimed hour, or keep what an earlier try of this run has staged, or find it settled."""
         id = claim.id
-        mine = self._staged(id)
-        if mine is not None and self._still_good(id, mine):
+        mine = staged_hour(self._ledger, id, self._run.id)
+        if mine is not None and self._still_good(id, mine) and not self._was_stopped(id):
             log.info("The %s is staged already by an earlier try of this run.", id)
             return mine
         self._abort_others(id, set())
@@ -230,19 +271,38 @@ class Exporter:
             return settled
         log.info("Exporting the %s: %s, %s events", id, state.value, f"{content.fingerprint.rows:,}")
         self._keeper.start(claim)
+        sample = self._sample(content)
         try:
-            staged = self._stager.stage(id.project, id.hour, content, view, self._keeper.beat)
+            staged = self._stager.stage(id.project, id.hour, content, view, self._keeper.beat, sample)
         except Refused as refusal:
             raise HourHeld(
                 f"Another writer holds the {id}: it has aborted this run's uploads ({refusal}). This run"
                 " publishes nothing of it; let the other finish and run this one again."
             ) from refusal
         try:
+            if sample is not None and staged.rows:
+                path = write_sample(self._lake, self._config.id, staged.staging, sample.lines)
+                staged = replace(staged, sample=path)
             exported.stage(self._ledger, claim, staged.to_json())
         except BaseException:
             self._stager.abandon(staged)
+            remove_sample(self._lake, staged.sample)
             raise
+        if mine is not None:
+            remove_sample(self._lake, mine.sample)
         return staged
+
+    def _sample(self, content: Content) -> LineSample | None:
+        settings = self._config.quality
+        if not settings.enabled or not settings.sample_rows:
+            return None
+        lines = content.fingerprint.rows if self._config.filter is None else None
+        return LineSample(content, lines, settings.sample_rows)
+
+    def _was_stopped(self, id: HourId) -> bool:
+        """Whether this run's gate has stopped the hour: staged once more, it may be mended."""
+        known = quality.find(self._ledger, gate_of(id, self._run.id))
+        return known is not None and not known.is_open
 
     def _settled(self, id: HourId) -> HourOutcome | None:
         return self._settle(id, *self._compare(id))
@@ -297,13 +357,6 @@ class Exporter:
             state = HourState.OUTSIDE
         return content, view, state
 
-    def _staged(self, id: HourId) -> StagedHour | None:
-        """Return what this run has staged of an hour, or None."""
-        record = exported.record(self._ledger, id)
-        if record is None or record.staged is None or not _is_staged_by(record, self._run.id):
-            return None
-        return StagedHour.from_json(record.staged)
-
     def _still_good(self, id: HourId, staged: StagedHour) -> bool:
         """Whether a staging can be published as it is: same content, form, bucket and open uploads."""
         content = content_of(self._ledger, id.project, id.hour)
@@ -331,47 +384,6 @@ class Exporter:
 
     def _id(self, project: int, hour: datetime) -> HourId:
         return HourId(self._config.id, project, hour)
-
-
-class _Keeper:
-    """Keeps the claims of staged hours alive while the next one is written."""
-
-    def __init__(
-        self, ledger: Ledger, lease_seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._ledger = ledger
-        self._lease = lease_seconds
-        self._clock = clock
-        self._staged: list[Claim] = []
-        self._current: Claim | None = None
-        self._renewed = clock()
-
-    def start(self, claim: Claim) -> None:
-        """Turn to the hour that is being written now."""
-        self._current = claim
-        self._renew()
-
-    def add(self, claim: Claim) -> None:
-        """Count an hour as staged."""
-        self._current = None
-        self._staged.append(claim)
-
-    def beat(self) -> None:
-        """Renew the claims if it is time. Raises HourHeld if the hour that is being written is lost."""
-        if self._clock() - self._renewed >= self._lease / 3:
-            self._renew()
-
-    def _renew(self) -> None:
-        self._renewed = self._clock()
-        for claim in list(self._staged):
-            try:
-                exported.renew(self._ledger, claim, self._lease)
-            except HourHeld as held:
-                # Publishing will find it out as well; the hour at hand goes on.
-                log.warning("%s", held)
-                self._staged.remove(claim)
-        if self._current is not None:
-            exported.renew(self._ledger, self._current, self._lease)
 
 
 def _is_staged_by(record: HourRecord | None, run: str) -> bool:

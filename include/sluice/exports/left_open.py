@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket
+from sluice.exports.held import waiting_hours
 from sluice.ledger import Ledger, exported
 from sluice.ledger.exported import HourId
 
@@ -27,15 +28,19 @@ def abort_left_open(
     """Abort a destination's uploads that are older than that and whose hour nobody holds; return how many.
 
     The next run of an hour aborts them as well; this finds those of hours that no run comes back to. A run
-    that lost its uploads so stages its hour again.
+    that lost its uploads so stages its hour again. What a quality gate holds stays until somebody decides.
     """
     now = ledger.now()
     aborted = 0
+    waiting = waiting_hours(ledger, config.id)
     for project in config.projects:
         for upload in list(bucket.all_open_uploads(project)):
             if upload.initiated is None or upload.initiated > now - older_than:
                 continue
-            record = exported.record(ledger, HourId(config.id, project, upload.names.hour))
+            id = HourId(config.id, project, upload.names.hour)
+            if id in waiting:
+                continue
+            record = exported.record(ledger, id)
             if record is not None and record.claimed_until is not None and record.claimed_until > now:
                 continue
             log.info("Aborting an upload of %s, open since %s", upload.key, upload.initiated)

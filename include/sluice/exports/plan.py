@@ -30,10 +30,11 @@ class HourState(StrEnum):
     # What only the plan of a range says, of hours that it leaves alone:
     NOT_CLOSED = "not closed"  # not over yet
     OUTSIDE = "outside the lake"  # no events, before the lake's first or after its last
+    HELD = "held by a quality gate"  # another run has staged it, and a person has to decide
 
 
 # The hours that no backfill touches.
-SETTLED = frozenset({HourState.UNCHANGED, HourState.NOT_CLOSED, HourState.OUTSIDE})
+SETTLED = frozenset({HourState.UNCHANGED, HourState.NOT_CLOSED, HourState.OUTSIDE, HourState.HELD})
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,8 @@ class StagedHour:
     seen: dict[str, str]
     markers: dict[str, str]
     seconds: float
+    # The path, below the lake's root, of the sample of its lines that its gate looks at.
+    sample: str | None = None
 
     @property
     def rows(self) -> int:

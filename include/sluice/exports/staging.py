@@ -22,6 +22,7 @@ from sluice.exports.errors import ContentMismatch
 from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.hour_lines import HourLines
 from sluice.exports.plan import HourView
+from sluice.exports.samples import LineSample
 from sluice.exports.sink import UploadSink
 from sluice.exports.staged import (
     MANIFEST,
@@ -105,10 +106,12 @@ class Stager:
         content: Content,
         view: HourView,
         alive: Callable[[], None],
+        sample: LineSample | None = None,
     ) -> StagedHour:
         """Upload the hour's files and its marker without completing anything.
 
-        `alive` is called between batches: it keeps the claim, and raises HourHeld if it is lost. Raises
+        `alive` is called between batches: it keeps the claim, and raises HourHeld if it is lost. `sample`
+        takes from the lines as they go by. Raises
         ContentMismatch if the lake gives another number of rows than the ledger has. Whatever is raised,
         the uploads are aborted.
         """
@@ -117,7 +120,7 @@ class Stager:
         metadata = {RUN: quote(self._run, safe=":+"), STAGING: staging}
         opened: list[tuple[str, str]] = []
         try:
-            files = self._files(project, hour, content, metadata, opened, alive)
+            files = self._files(project, hour, content, metadata, opened, alive, sample)
             marker = self._marker(project, hour, files, metadata, opened) if self._config.marker else None
         except BaseException:
             self._abort(opened)
@@ -150,6 +153,7 @@ class Stager:
         metadata: dict[str, str],
         opened: list[tuple[str, str]],
         alive: Callable[[], None],
+        sample: LineSample | None,
     ) -> tuple[StagedFile, ...]:
         sinks: list[UploadSink] = []
         with ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="sluice-upload") as executor:
@@ -173,6 +177,8 @@ class Stager:
                 for lines, times in encoded:
                     alive()
                     writer.write(lines, times)
+                    if sample is not None:
+                        sample.take(lines)
                     progress.add(len(lines), len(lines.data))
             facts = writer.finish()
         read = writer.rows + sum(kept_back)

@@ -308,6 +308,29 @@ def all_staged(ledger: Ledger, destination: str, data_set: str = "events") -> di
         return {HourId(destination, row.project, row.hour, data_set): row.staged for row in rows}
 
 
+def published_rows(
+    ledger: Ledger,
+    destination: str,
+    project: int,
+    hours: Collection[datetime],
+    filter_hash: str,
+    data_set: str = "events",
+) -> dict[datetime, int]:
+    """Return how many events these hours had when they were last published under this filter."""
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(_hours.hour, _hours.rows).where(
+                _hours.destination == destination,
+                _hours.project == project,
+                _hours.data_set == data_set,
+                _hours.hour.in_(hours),
+                _hours.filter_hash == filter_hash,
+                _hours.rows.is_not(None),
+            )
+        )
+        return {row.hour: row.rows for row in rows}
+
+
 def published_files(ledger: Ledger, id: HourId) -> list[PublishedFile]:
     """Return the objects of an hour's last publication, in the order of their partitions."""
     with ledger.begin() as connection:
