@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cli.backfills import plan, size
+from sluice.cli.held import held_lines
 from sluice.cli.options import CONFIG, LEDGER
 from sluice.cli.terminal import console
 from sluice.exports.ranges import HourRange
@@ -45,6 +46,8 @@ def status(access: EnvironmentAccess, destination: str | None, runs: int) -> Non
     for found in status_of(access.config, access.ledger, destination, runs):
         for line in _lines(found):
             click.echo(line)
+        for line in held_lines(access.ledger, "export", found.destination):
+            click.echo(f"  {line}")
         if found.runs:
             console().print(_runs_table(found.runs))
     if access.config.problems:

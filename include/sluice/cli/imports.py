@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
+from sluice.cli.held import held_lines
 from sluice.cli.options import BY, CONFIG, LEDGER
 from sluice.cli.terminal import console
 from sluice.config import ImportConfig
@@ -68,6 +69,8 @@ def status(access: EnvironmentAccess) -> None:
         tested = state_of_test(access.ledger, source, access.config.converter_path(source))
         table.add_row(source.id, *(f"{number:,}" for number in numbers), tested, _moment(newest))
     console().print(table)
+    for line in held_lines(access.ledger, "import"):
+        click.echo(line)
     if access.config.problems:
         click.echo(
             "The configuration has problems, and their files are left out: see sluice check.", err=True

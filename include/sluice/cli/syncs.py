@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
+from sluice.cli.held import held_lines
 from sluice.cli.options import AT
 from sluice.cli.terminal import console
 from sluice.cohorts.intervals import members_at, synced_turn
@@ -82,6 +83,8 @@ def status(access: EnvironmentAccess) -> None:
             Text(found.reason or ""),
         )
     console().print(table)
+    for line in held_lines(access.ledger, "cohort"):
+        click.echo(line)
     if access.config.problems:
         click.echo(
             "The configuration has problems, and their files are left out: see sluice check.", err=True
