@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, inspect, make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sluice.access.queues import SqsQueue
@@ -25,7 +25,7 @@ from sluice.config import Config, load_config
 from sluice.errors import SluiceError, TransientError
 from sluice.lake import Lake
 from sluice.ledger import Ledger
-from sluice.ledger.tables import files
+from sluice.ledger.database import HEAD
 from sluice.ledger.url import connection_url
 
 LEDGER_URL = "SLUICE_LEDGER_URL"
@@ -68,9 +68,14 @@ class EnvironmentAccess:
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
             raise SluiceError(f"There is no ledger at {url.database}: the first run of a DAG makes it.")
         ledger = Ledger.open(url, migrate=False)
-        with ledger.begin() as connection:
-            if not inspect(connection).has_table(files.name):
-                raise SluiceError("The ledger has no tables yet: the first run of a DAG makes them.")
+        revision = ledger.revision()
+        if revision is None:
+            raise SluiceError("The ledger has no tables yet: the first run of a DAG makes them.")
+        if revision != HEAD:
+            raise SluiceError(
+                f"The ledger's tables are at {revision}, those of this version of Sluice at {HEAD}: the next"
+                " run of a DAG brings older ones up to date, newer ones need the version that made them."
+            )
         return ledger
 
     @cached_property

@@ -115,11 +115,15 @@ class Ledger:
         with self.begin() as connection:
             return now(connection)
 
+    def revision(self) -> str | None:
+        """Return the migration at which the tables are, or None if there are none yet."""
+        with self.begin() as connection:
+            return _revision(connection)
+
     def migrate(self) -> None:
         """Bring the tables up to date; several processes may do so at once."""
-        with self.begin() as connection:
-            if _revision(connection) == HEAD:
-                return
+        if self.revision() == HEAD:
+            return
         # Alembic costs the better part of a second to import, which every task would pay.
         from sluice.ledger.migrate import upgrade
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from sluice.access.connections import EnvironmentAccess, ledger_url, store
 from sluice.errors import SluiceError
 from sluice.ledger import Ledger
+from sluice.ledger.database import VERSION_TABLE
 from sluice.local.connections import aws_connection, ledger_connection
 from sluice.local.seaweedfs import S3Access
 
@@ -155,6 +156,15 @@ def test_a_ledger_is_never_made_by_looking_at_it(tmp_path: Path) -> None:
         _ = EnvironmentAccess(ledger_url=f"sqlite:///{path}").ledger
     Ledger.open(f"sqlite:///{path}")
     assert EnvironmentAccess(ledger_url=f"sqlite:///{path}").ledger.is_sqlite
+
+
+@pytest.mark.parametrize("revision", ["0001", "9999"])
+def test_a_ledger_of_another_version_is_told_from_one_that_can_be_read(tmp_path: Path, revision: str) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with Ledger.open(url).begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'"))
+    with pytest.raises(SluiceError, match=f"tables are at {revision}, those of this version of Sluice at"):
+        _ = EnvironmentAccess(ledger_url=url).ledger
 
 
 def test_a_url_that_is_none_is_not_quoted() -> None:
