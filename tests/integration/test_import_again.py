@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from loading import check_and_load
 
 from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
@@ -22,7 +23,6 @@ from sluice.imports.again import NotAgain, Taken, import_again
 from sluice.imports.convert import convert_batch
 from sluice.imports.discovery import discover
 from sluice.imports.identity import RowNames
-from sluice.imports.load import load_run
 from sluice.imports.rejected_files import export_rejects
 from sluice.imports.rejects import rejected_rows
 from sluice.imports.report import report_run
@@ -92,7 +92,7 @@ def convert(run: ImportRun) -> None:
 
 def go(run: ImportRun) -> None:
     convert(run)
-    load_run(run)
+    check_and_load(run)
 
 
 def events(run: ImportRun) -> list[dict[str, Any]]:

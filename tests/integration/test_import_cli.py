@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from loading import check_and_load
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cli import cli
 from sluice.errors import SluiceError
 from sluice.imports.convert import convert_batch
 from sluice.imports.discovery import discover
-from sluice.imports.load import load_run
 from sluice.imports.report import report_run
 from sluice.imports.session import ImportRun
 from sluice.lake import Lake
@@ -113,7 +113,7 @@ def import_all(folder: Path, environment: dict[str, str], name: str) -> Lake:
     run = ImportRun.open(access, "shop", name)
     for batch in discover(run).batches:
         convert_batch(run, batch, holder_of(name, batch.number))
-    load_run(run)
+    check_and_load(run)
     return access.lake
 
 

@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+from loading import check_and_load
 
 from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
 from sluice.imports.convert import Converted, convert_batch
 from sluice.imports.discovery import Discovery, discover
 from sluice.imports.errors import ImportAccessError
-from sluice.imports.load import Loaded, load_run
+from sluice.imports.load import Loaded
 from sluice.imports.report import Report, report_run
 from sluice.imports.session import ImportRun
 from sluice.lake import Lake
@@ -116,7 +117,7 @@ def convert(run: ImportRun, found: Discovery) -> list[Converted]:
 
 def go(run: ImportRun) -> tuple[Discovery, list[Converted], Loaded, Report]:
     found = discover(run)
-    return found, convert(run, found), load_run(run), report_run(run)
+    return found, convert(run, found), check_and_load(run), report_run(run)
 
 
 def events(run: ImportRun) -> list[dict[str, Any]]:
@@ -216,7 +217,7 @@ def test_a_file_changed_between_discovery_and_reading_fails(start: Start, s3: S3
     put(s3, bucket, "a.csv.gz", row("changed"))
     s3.delete_object(Bucket=bucket, Key="in/b.csv.gz")
     convert(run, found)
-    load_run(run)
+    check_and_load(run)
     assert "changed after it was discovered" in reason(run, "a.csv.gz")
     assert "removed after it was discovered" in reason(run, "b.csv.gz")
     assert [one["user_id"] for one in events(run)] == ["user-2"]
@@ -520,7 +521,7 @@ def test_a_denied_file_names_the_permission_and_waits_for_it(
         convert(run, found)
     s3.delete_bucket_policy(Bucket=bucket)
     convert(run, found)
-    load_run(run)
+    check_and_load(run)
     assert state(run) == {"a.csv.gz": ("done", 1)}
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from exporting import PROJECT, Destination
 from lake_staging import stage
+from loading import check_and_load
 
 from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
@@ -24,7 +25,6 @@ from sluice.event_columns import EVENT_COLUMNS
 from sluice.exports.lines import Dialect
 from sluice.imports.convert import convert_batch
 from sluice.imports.discovery import discover
-from sluice.imports.load import load_run
 from sluice.imports.objects import list_objects
 from sluice.imports.preview import sample_rows
 from sluice.imports.report import Report, report_run
@@ -133,7 +133,7 @@ class Place:
         run = self.source(prefix, **how)
         for batch in discover(run).batches:
             convert_batch(run, batch, holder_of(run.run, batch.number))
-        load_run(run)
+        check_and_load(run)
         return report_run(run)
 
     def export(self, hours: Iterable[datetime] = HOURS) -> dict[str, bytes]:
@@ -234,7 +234,7 @@ def test_two_sources_with_the_same_files_at_once(place: Any, s3: S3Client, bucke
 
     def load_it(run: ImportRun) -> int:
         together.wait(60)
-        return load_run(run).commits
+        return check_and_load(run).commits
 
     with ThreadPoolExecutor(len(runs)) as pool:
         assert list(pool.map(load_it, runs)) == [2, 2]

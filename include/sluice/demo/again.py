@@ -43,6 +43,8 @@ def replay_and_export(
             "account": "own",
             "replay": True,
             "size_policy": "ignore",
+            # What comes out is compared byte for byte.
+            "quality": {"enabled": False},
         }
     )
     with tempfile.TemporaryDirectory(prefix="sluice-replay-") as folder:

@@ -22,6 +22,7 @@ from sluice.converter import Converter, RowError
 from sluice.imports.enabling import converter_in_force
 from sluice.imports.errors import ImportAccessError
 from sluice.imports.folders import recent_folders
+from sluice.imports.held import expire_held, tell_held
 from sluice.imports.inbox import Inbox
 from sluice.imports.messages import read_hints
 from sluice.imports.objects import ListedObject, list_objects, look_up
@@ -76,7 +77,8 @@ class Discovery:
     """What discovery saw: objects, those that match, new ones, refused new ones, changed known ones.
 
     `how` says where it looked, `messages` how many notifications it took, `ignored` what they held beside
-    the source's keys, `gone` how many objects they named that are not there.
+    the source's keys, `gone` how many objects they named that are not there. `held` are files of other runs
+    that wait behind a quality gate.
     """
 
     how: str = ""
@@ -87,6 +89,7 @@ class Discovery:
     changed: int = 0
     messages: int = 0
     gone: int = 0
+    held: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
     batches: list[Batch] = field(default_factory=list)
 
@@ -101,6 +104,7 @@ def discover(run: ImportRun, inbox: Inbox | None = None, *, sweep: bool = False)
     """
     source = run.source
     record_source(run.ledger, source.id, source.as_json(), source.hash, source.FIXED)
+    expire_held(run)
     converter = converter_in_force(run)
     found = Discovery()
     client = run.store.client()
@@ -108,7 +112,8 @@ def discover(run: ImportRun, inbox: Inbox | None = None, *, sweep: bool = False)
         _take_hints(run, client, inbox, converter, found)
     _scan(run, client, converter, found, sweep)
     files.take_back(run.ledger, source.id, run.run)
-    found.batches = plan_batches(files.waiting(run.ledger, source.id))
+    found.held = tell_held(run)
+    found.batches = plan_batches(files.waiting(run.ledger, source.id, run.run))
     log.info(
         "s3://%s/%s, %s: %s objects, %s match, %s new, %s of them refused; %s files wait in %s batches",
         source.bucket, source.prefix, found.how, f"{found.listed:,}", f"{found.matching:,}",

@@ -42,8 +42,9 @@ def clear_left_behind(lake: Lake, ledger: Ledger, retention: timedelta, *, dry_r
     """Remove the staged rows that no load will read, and the claims and leases of dead workers.
 
     A run's folder goes if none of its files waits for a load any more, or if it is older than `retention`,
-    and never while one of its workers holds a live claim. Files whose claim ran out longer ago than
-    `retention` wait again as if they had just been found. With `dry_run` it only says what it would do.
+    and never while one of its workers holds a live claim or a quality gate holds it. Files whose claim ran
+    out longer ago than `retention` wait again as if they had just been found. With `dry_run` it only says
+    what it would do.
     """
     now = ledger.now()
     cleared = Cleared()
@@ -52,7 +53,9 @@ def clear_left_behind(lake: Lake, ledger: Ledger, retention: timedelta, *, dry_r
         cleared.claims = files.give_up_claims(ledger, now - retention)
         cleared.leases = leases.remove_expired(ledger, now - _GRACE)
     waiting = {run_folder(source, run) for source, run in files.runs_of_staged(ledger)}
-    live = {run_folder(source, run) for source, run in files.runs_at_work(ledger)}
+    live = {
+        run_folder(source, run) for source, run in files.runs_at_work(ledger) | files.runs_of_held(ledger)
+    }
     filesystem = lake.filesystem()
     for folder in _folders(filesystem):
         age = now - folder.newest if folder.newest else retention

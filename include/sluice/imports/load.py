@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
+from sluice.imports.gate import require_checked
 from sluice.imports.replay import export_order
 from sluice.imports.session import ImportRun
 from sluice.imports.staging import remove_run
@@ -37,9 +38,11 @@ def load_run(run: ImportRun) -> Loaded:
     """Load all files that a run staged and that are not loaded yet, then remove its staged files.
 
     A try after a killed one loads nothing twice: what the log already names is only completed from there.
+    Raises QualityNotChecked or QualityStopped, and loads nothing, if what is staged has not passed its gate.
     """
     source = run.source
     staged = files.staged_by(run.ledger, source.id, run.run)
+    require_checked(run, staged)
     if source.replay:
         staged.sort(key=lambda file: export_order(file.key))
     many_hours = source.replay or source.upload_time == "event_time"
@@ -70,7 +73,8 @@ def load_run(run: ImportRun) -> Loaded:
             f"{loaded.counts.loaded:,}", f"{loaded.counts.duplicate:,}", len(staged) - result.files,
         )  # fmt: skip
     files.forget_staging(run.ledger, source.id, run.run)
-    remove_run(run.lake.filesystem(), source.id, run.run)
+    held = [name for of, name in files.runs_of_held(run.ledger) if of == source.id]
+    remove_run(run.lake.filesystem(), source.id, run.run, held)
     return result
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -115,15 +116,27 @@ class _LazyParquet:
         self._rows = self._bytes = 0
 
 
-def remove_run(filesystem: pafs.FileSystem, source: str, run: str) -> None:
-    """Remove all that a run staged, and what runs of the source left behind more than two days ago."""
+def remove_run(filesystem: pafs.FileSystem, source: str, run: str, held: Collection[str] = ()) -> None:
+    """Remove all that a run staged, and what runs of the source left behind more than two days ago.
+
+    What the runs `held` staged waits behind a quality gate, and stays.
+    """
     own = run_folder(source, run)
+    kept = {run_folder(source, name) for name in held}
     for info in filesystem.get_file_info(pafs.FileSelector(f"{ROOT}/{source}", allow_not_found=True)):
         if info.type == pafs.FileType.Directory and (
-            info.path == own or _is_left_behind(filesystem, info.path)
+            info.path == own or (info.path not in kept and _is_left_behind(filesystem, info.path))
         ):
             log.info("Removing the staged rows in %s", info.path)
             filesystem.delete_dir(info.path)
+
+
+def remove_staged(filesystem: pafs.FileSystem, source: str, run: str) -> None:
+    """Remove all that a run staged, if anything is there."""
+    folder = run_folder(source, run)
+    if filesystem.get_file_info(folder).type == pafs.FileType.Directory:
+        log.info("Removing the staged rows in %s", folder)
+        filesystem.delete_dir(folder)
 
 
 def _is_left_behind(filesystem: pafs.FileSystem, folder: str) -> bool:

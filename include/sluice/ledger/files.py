@@ -3,6 +3,8 @@
 States: `discovered`, `processing` (claimed; with `staged` set, converted and waiting for its load), `done`,
 `failed`, and `given_up`, which a person makes of a failed one. `done`, and `failed` after conversion, are
 written by the projection of the lake's log.
+
+What a run has staged and a quality gate holds stays `processing`, and no other run takes it for abandoned.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, literal, null, or_, select, tuple_, update
 
 from sluice.ledger.database import Ledger, now
-from sluice.ledger.tables import files
+from sluice.ledger.quality import still_waiting
+from sluice.ledger.tables import files, quality_gates
 from sluice.ledger.types import UtcDateTime, utc_now
 
 
@@ -156,13 +159,16 @@ def take_back(ledger: Ledger, source: str, run: str) -> None:
         )
 
 
-def waiting(ledger: Ledger, source: str) -> Iterator[SourceFile]:
-    """Stream the files that wait for a worker, or whose worker is gone, in their order (decisions I-10)."""
+def waiting(ledger: Ledger, source: str, run: str = "") -> Iterator[SourceFile]:
+    """Stream the files that wait for a worker, or whose worker is gone, in their order (decisions I-10).
+
+    Those that a gate holds for another run than `run` are not among them.
+    """
     with ledger.begin() as connection:
         yield from _stream(
             connection.execution_options(yield_per=1000).execute(
                 select(*_SOURCE_FILE)
-                .where(files.c.source == source, _free())
+                .where(files.c.source == source, _free(run))
                 .order_by(files.c.last_modified, files.c.key)
             )
         )
@@ -189,7 +195,7 @@ def between(
 
 
 def claim(ledger: Ledger, source: str, file: SourceFile, holder: str, seconds: float) -> SourceFile | None:
-    """Claim a file for one worker; None if another has it or it is finished.
+    """Claim a file for one worker; None if another has it, a gate holds it for another, or it is finished.
 
     One statement, so that two workers never take one file; a worker that is started again as `holder` gets
     its own files back at once, others get them when the claim has run out.
@@ -199,7 +205,10 @@ def claim(ledger: Ledger, source: str, file: SourceFile, holder: str, seconds: f
             update(files)
             .where(
                 _is(source, file),
-                or_(_free(), and_(files.c.state == "processing", files.c.claimed_by == holder)),
+                or_(
+                    _free(run_of(holder)),
+                    and_(files.c.state == "processing", files.c.claimed_by == holder),
+                ),
             )
             .values(
                 state="processing",
@@ -243,6 +252,68 @@ def staged_by(ledger: Ledger, source: str, run: str) -> list[SourceFile]:
         return [file for file in _stream(rows) if file.staged]
 
 
+def staged_of(ledger: Ledger, source: str, run: str) -> list[SourceFile]:
+    """Return all files whose rows a run has staged, in their order, until it forgets where.
+
+    Those that are loaded already are among them: what a gate has checked is known by all of them.
+    """
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(*_SOURCE_FILE)
+            .where(files.c.source == source, _staged_by(run))
+            .order_by(files.c.last_modified, files.c.key, files.c.bucket)
+        )
+        return list(_stream(rows))
+
+
+def held(ledger: Ledger, source: str) -> dict[str, int]:
+    """Return how many files wait behind a quality gate, by the run as its gate has it."""
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(_gate_run(), func.count())
+            .where(files.c.source == source, files.c.state == "processing", _held())
+            .group_by(_gate_run())
+        )
+        return {run: int(count) for run, count in rows}
+
+
+def runs_of_held(ledger: Ledger) -> set[tuple[str, str]]:
+    """Return (source, run) of every run whose staged files wait behind a quality gate."""
+    run = files.c.staged["run"].as_string()
+    with ledger.begin() as connection:
+        rows = connection.execute(
+            select(files.c.source, run).where(files.c.state == "processing", _held()).distinct()
+        )
+        return {(source, name) for source, name in rows}
+
+
+def stop(ledger: Ledger, source: str, run: str, reason: str, until: datetime) -> int:
+    """Make the files failed that a run has staged and not loaded; return how many they are.
+
+    Only those found until then: what somebody let wait again since is left alone. A file that had failed
+    already keeps its own reason before this one.
+    """
+    own = files.c.staged["failed"].as_string()
+    with ledger.begin() as connection:
+        return connection.execute(
+            update(files)
+            .where(
+                files.c.source == source,
+                files.c.state == "processing",
+                _staged_by(run),
+                files.c.discovered_at <= until,
+            )
+            .values(
+                state="failed",
+                reason=case((own.is_not(None), own + " " + literal(reason)), else_=reason),
+                finished_at=now(connection),
+                claimed_by=None,
+                claimed_until=None,
+                staged=null(),
+            )
+        ).rowcount
+
+
 def of_run(ledger: Ledger, source: str, run: str) -> list[SourceFile]:
     """Return the files that a run took up or refused, in their order."""
     with ledger.begin() as connection:
@@ -269,11 +340,14 @@ def forget_staging(ledger: Ledger, source: str, run: str) -> None:
 
 
 def give_up_claims(ledger: Ledger, before: datetime) -> int:
-    """Let files whose claim ran out before a time wait as if they had just been found; return how many."""
+    """Let files whose claim ran out before a time wait as if they had just been found; return how many.
+
+    Those that a gate holds stay.
+    """
     with ledger.begin() as connection:
         return connection.execute(
             update(files)
-            .where(files.c.state == "processing", files.c.claimed_until < before)
+            .where(files.c.state == "processing", files.c.claimed_until < before, ~_held())
             .values(state="discovered", claimed_by=None, claimed_until=None, staged=null())
         ).rowcount
 
@@ -296,7 +370,7 @@ def runs_at_work(ledger: Ledger) -> set[tuple[str, str]]:
             .where(files.c.state == "processing", files.c.claimed_until > utc_now())
             .distinct()
         )
-        return {(source, holder.rpartition("#")[0]) for source, holder in rows}
+        return {(source, run_of(holder)) for source, holder in rows}
 
 
 @dataclass(frozen=True)
@@ -402,14 +476,38 @@ def _is(source: str, file: SourceFile) -> ColumnElement[bool]:
     return and_(files.c.source == source, files.c.bucket == file.bucket, files.c.key == file.key)
 
 
-def _free() -> ColumnElement[bool]:
+def _free(run: str) -> ColumnElement[bool]:
+    """The condition of files that a run may take."""
     return or_(
         files.c.state == "discovered",
         and_(
             files.c.state == "processing",
             or_(files.c.claimed_until.is_(None), files.c.claimed_until <= utc_now()),
+            or_(~_held(), _staged_by(run)),
         ),
     )
+
+
+def _held() -> ColumnElement[bool]:
+    """The condition of files that wait behind a quality gate: their rows are staged and not to be touched."""
+    gates = quality_gates.c
+    return exists().where(
+        gates.pipeline == "import",
+        gates.name == files.c.source,
+        gates.run == _gate_run(),
+        still_waiting(utc_now()),
+    )
+
+
+def _gate_run() -> ColumnElement[str]:
+    """Name the run that has staged a file as its gate does: by its DAG, too."""
+    run: ColumnElement[str] = files.c.staged["run"].as_string()
+    return literal("import_s3__") + files.c.source + "/" + run
+
+
+def _staged_by(run: str) -> ColumnElement[bool]:
+    staged: ColumnElement[str] = files.c.staged["run"].as_string()
+    return staged == run
 
 
 def _of_run(run: str) -> ColumnElement[bool]:
@@ -419,6 +517,11 @@ def _of_run(run: str) -> ColumnElement[bool]:
 def holder_of(run: str, map_index: int) -> str:
     """Name the worker of one batch of a run: the same in every try of the task."""
     return f"{run}#{map_index}"
+
+
+def run_of(holder: str) -> str:
+    """Return the run of a worker."""
+    return holder.rpartition("#")[0]
 
 
 def _update_held(

@@ -176,14 +176,16 @@ def waiting(ledger: Ledger, pipeline: Pipeline, name: str) -> list[Gate]:
             .where(
                 _gates.pipeline == pipeline,
                 _gates.name == name,
-                or_(
-                    _gates.state == "held",
-                    and_(_gates.state == "released", _gates.held_until > now(connection)),
-                ),
+                still_waiting(now(connection)),
             )
             .order_by(_gates.checked_at, _gates.unit)
         )
         return [Gate(*row) for row in connection.execute(statement)]
+
+
+def still_waiting(moment: Any) -> ColumnElement[bool]:
+    """Return the condition of gates that others pass by at a moment, for a query on `quality_gates`."""
+    return or_(_gates.state == "held", and_(_gates.state == "released", _gates.held_until > moment))
 
 
 def newest(
