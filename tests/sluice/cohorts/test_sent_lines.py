@@ -1,0 +1,140 @@
+"""The lines of the files that leave: counted exactly, and looked at."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluice.cohorts.sent_lines import (
+    csv_results,
+    message_results,
+    messages_to_read,
+    read_csv_lines,
+    read_message_lines,
+)
+from sluice.quality.sample import RowPicker
+
+HEADER = b'amplitudeID,userID,"the ""plan"""\n'
+A_VALUE = st.text(st.sampled_from('a",\nü '), max_size=8)
+MESSAGE = {
+    "cohort_name": "VIPs",
+    "cohort_id": "vips",
+    "in_cohort": True,
+    "computed_time": "1357084800",
+    "message_id": "a::enter::0",
+    "users": [{"user_id": "ann"}, {"user_id": "bob", "user_properties": {"plan": None}}],
+}
+
+
+def pieces(data, size):
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def csv_of(rows):
+    out = io.StringIO()
+    csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    return HEADER + out.getvalue().encode()
+
+
+def failed(results):
+    return {result.expectation.type: result.unexpected for result in results if not result.success}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(A_VALUE, A_VALUE), max_size=12), st.integers(1, 40))
+def test_rows_are_counted_and_cut_as_a_reader_of_csv_does(values, size):
+    rows = [(str(n), *both) for n, both in enumerate(values)]
+    found = read_csv_lines(pieces(csv_of(rows), size), RowPicker(len(rows), 100, "seed"))
+    assert (found.first, found.lines) == (HEADER, len(rows))
+    assert [next(csv.reader(io.StringIO(line.decode(), newline=""))) for line in found.picked] == [
+        list(row) for row in rows
+    ]
+    assert failed(csv_results("existing.csv", found)) == {}
+
+
+def test_a_sample_is_bounded_and_from_everywhere():
+    data = csv_of([(n, "ann", "gold") for n in range(10_000)])
+    found = read_csv_lines(pieces(data, 1_000), RowPicker(10_000, 10, "seed"))
+    assert found.lines == 10_000
+    ids = [int(line.split(b'"')[1]) for line in found.picked]
+    assert [each // 1_000 for each in ids] == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b'"1","ann"\n', "expect_rows_to_have_all_columns"),
+        (b'"1","ann","gold","more"\n', "expect_rows_to_have_all_columns"),
+        (b'"1","ann","go"ld"\n', "expect_rows_to_have_all_columns"),
+        (b'"1","\xff","gold"\n', "expect_rows_to_have_all_columns"),
+        (b'"","ann","gold"\n', "expect_amplitude_ids_to_be_whole_numbers"),
+        (b'"1.5","ann","gold"\n', "expect_amplitude_ids_to_be_whole_numbers"),
+        (b'"ann","1","gold"\n', "expect_amplitude_ids_to_be_whole_numbers"),
+    ],
+)
+def test_a_row_that_is_no_row_is_found(line, expected):
+    data = csv_of([(1, "", "")]) + line + b'"-3","c","d"\n'
+    found = read_csv_lines([data], RowPicker(3, 100, "seed"))
+    assert expected in failed(csv_results("existing.csv", found))
+
+
+@pytest.mark.parametrize("header", [b"userID,amplitudeID\n", b"", b"amplitudeID,userID", b"\xff,userID\n"])
+def test_a_header_that_names_other_columns_is_found(header):
+    found = read_csv_lines([header], RowPicker(0, 100, "seed"))
+    assert failed(csv_results("existing.csv", found)) == {"expect_header_to_name_the_columns": 1}
+
+
+def test_a_value_of_many_bytes_is_a_value():
+    found = read_csv_lines(pieces(csv_of([(1, "a" * 500_000, "b")]), 4_096), RowPicker(1, 1, "seed"))
+    assert failed(csv_results("existing.csv", found)) == {}
+
+
+def lines_of(*messages):
+    return b"".join(json.dumps(message, ensure_ascii=False).encode() + b"\n" for message in messages)
+
+
+def judged(data, size=64):
+    found = read_message_lines(pieces(data, size), RowPicker(data.count(b"\n"), 100, "seed"))
+    return found, failed(message_results("messages.jsonl", found))
+
+
+def test_messages_are_in_form():
+    found, wrong = judged(lines_of(MESSAGE, MESSAGE | {"in_cohort": False}))
+    assert (found.lines, wrong) == (2, {})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"cohort_name":"VIPs"\n',
+        b"[1]\n",
+        b"\xff\n",
+        lines_of({key: value for key, value in MESSAGE.items() if key != "message_id"}),
+        lines_of(MESSAGE | {"more": 1}),
+        lines_of(MESSAGE | {"in_cohort": "true"}),
+        lines_of(MESSAGE | {"computed_time": 1357084800}),
+        lines_of(MESSAGE | {"computed_time": "now"}),
+        lines_of(MESSAGE | {"users": []}),
+    ],
+)
+def test_a_message_that_is_none_is_found(broken):
+    _, wrong = judged(lines_of(MESSAGE) + broken)
+    assert wrong == {"expect_messages_to_have_their_keys": 1}
+
+
+@pytest.mark.parametrize(
+    "user", [{}, {"user_id": ""}, {"user_id": None}, "ann", {"user_id": "a", "user_properties": []}]
+)
+def test_a_user_without_an_id_is_found(user):
+    _, wrong = judged(lines_of(MESSAGE | {"users": [user, {"user_id": "bob"}]}))
+    assert wrong == {"expect_users_to_have_a_user_id": 1}
+
+
+def test_as_many_messages_are_read_as_name_the_users_that_are_asked_for():
+    assert messages_to_read(1_000, 1_000_000, 2_000) == 50
+    assert messages_to_read(1_000_000, 1_000_000, 2_000) == 2_000
+    assert messages_to_read(3, 0, 2_000) >= 3
+    assert messages_to_read(3, 5, 0) == 0
