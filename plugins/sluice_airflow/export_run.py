@@ -137,7 +137,7 @@ def summary(outcomes: Iterable[HourOutcome]) -> dict[str, int]:
         "files": sum(outcome.files for outcome in written),
         **{
             action: sum(outcome.action == action for outcome in outcomes)
-            for action in ("unchanged", "left", "held", "foreign")
+            for action in ("unchanged", "left", "held", "foreign", "stopped", "waiting")
         },
     }
 

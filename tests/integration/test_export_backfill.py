@@ -200,7 +200,8 @@ def test_force_exports_unchanged_hours_once_more_and_goes_on_where_it_was(filled
     bucket = filled.scripted()
 
     def fail(n, request, key):
-        if n == 12:
+        # Past the uploads of all hours of the batch, among their publications.
+        if n == 27:
             raise BucketUnavailable("the store is down")
 
     bucket.before = fail

@@ -15,6 +15,7 @@ from sluice.access.connections import EnvironmentAccess
 from sluice.cli import cli
 from sluice.errors import SluiceError
 from sluice.exports.bucket import Bucket
+from sluice.exports.gate import check_hours
 from sluice.exports.hour import Exporter, Run
 from sluice.lake import LoadRequest, load
 from sluice.ledger import Ledger
@@ -52,6 +53,7 @@ def environment(tmp_path: Path, bucket: str, s3_access: Any, postgres_url: str) 
     )
     start_run(access.ledger, "flights", "dag/run", "backfill", NOON, NOON)
     exporter.export(NOON)
+    check_hours(config, lake=access.lake, ledger=access.ledger, run="dag/run")
     exporter.publish(NOON)
     finish_run(access.ledger, "flights", "dag/run")
     return environment

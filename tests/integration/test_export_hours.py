@@ -13,6 +13,7 @@ from sluice.lake.schema import EXPORT_KEYS
 from sluice.ledger import exported
 from sluice.ledger.exported import HourHeld
 from sluice.ledger.tables import hours
+from sluice.quality.gate import QualityStopped
 
 STEM = "events/187520/187520_2013-01-02"
 NEXT = HOUR + timedelta(hours=1)
@@ -285,6 +286,10 @@ def test_the_publish_task_alone_closes_the_hour_before_it_exports_it(make):
     """Somebody may mark the first task as done by hand."""
     destination = make()
     destination.add_events(["a"])
+    # What it stages has passed no gate yet.
+    with pytest.raises(QualityStopped, match="check_quality"):
+        destination.publish("run", hour=HOUR)
+    assert destination.object_keys() == []
     assert actions(destination.publish("run", hour=HOUR)) == [(12, "published")]
     assert closed_until(destination.ledger, PROJECT) == NEXT
     destination.assert_consistent()

@@ -55,7 +55,9 @@ def replay_and_export(
         for batch in discover(run).batches:
             convert_batch(run, batch, holder_of(_RUN, batch.number))
         loaded = load_run(run)
-        again = destination.model_copy(update={"id": source.id, "bucket": bucket, "projects": (project,)})
+        again = destination.model_copy(
+            update={"id": source.id, "bucket": bucket, "projects": (project,), "quality": source.quality}
+        )
         client = store.client()
         exporter = Exporter(
             again, lake=lake, ledger=ledger, bucket=Bucket(client, bucket, again.prefix),

@@ -18,7 +18,7 @@ class ExportChunkOperator(BaseOperator):
     """Exports the hours of one chunk that are not done yet, under the same rules as an hourly run.
 
     Tried again, or started anew by another run, it goes on with the hours that are left. Hours that another
-    writer holds fail the task, after all others are done. Returns the counts.
+    writer or their quality gate holds fail the task, after all others are done. Returns the counts.
 
     :param destination: id of the export destination in include/config/exports (templated)
     :param chunk: a chunk as PlanBackfillOperator returns it (templated)
@@ -38,9 +38,11 @@ class ExportChunkOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         from sluice.exports.chunk_export import raise_for_held
         from sluice.exports.chunks import Chunk
+        from sluice.exports.gate import raise_for_stopped
 
         with failure_recorded(context, self.destination):
             exporter = chunk_exporter_of(context, self.destination, int(self.parallelism))
             outcomes = list(exporter.export(Chunk.from_json(self.chunk)))
+            raise_for_stopped(outcomes)
             raise_for_held(outcomes)
         return summary(outcomes)

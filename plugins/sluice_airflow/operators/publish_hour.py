@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class PublishHourOperator(BaseOperator):
     """Makes visible what ExportEventsOperator of the same run uploaded, the completeness marker last.
 
-    Works from the ledger, not from XCom: tried again, it goes on where it was killed. Returns the counts of
-    what was published and what was left alone.
+    Works from the ledger, not from XCom: tried again, it goes on where it was killed. Hours that their gate
+    holds fail the task, after all others are published. Returns the counts of what was published and what
+    was left alone.
 
     :param destination: id of the export destination in include/config/exports (templated)
     """
@@ -31,6 +32,8 @@ class PublishHourOperator(BaseOperator):
         self.destination = destination
 
     def execute(self, context: Context) -> dict[str, int]:
+        from sluice.exports.gate import raise_for_stopped
+
         exporter = exporter_of(context, self.destination)
         hours = hours_of(context)
         outcomes: dict[Any, HourOutcome] = {}
@@ -39,5 +42,6 @@ class PublishHourOperator(BaseOperator):
                 for outcome in exporter.publish(hour):
                     # The first call publishes all that the run has staged; later ones find it done.
                     outcomes.setdefault((outcome.project, outcome.hour), outcome)
+            raise_for_stopped(outcomes.values())
             finish(context, self.destination, outcomes.values())
         return summary(outcomes.values())

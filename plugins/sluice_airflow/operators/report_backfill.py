@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class ReportBackfillOperator(BaseOperator):
     """Plans the range once more and says what was exported and what is left.
 
-    Fails if hours are left, with the reason of the last failure in sight of `sluice export status`. After a
-    dry run it returns the plan.
+    Fails if hours are left, or held by their quality gates, with the reason of the last failure in sight of
+    `sluice export status`. After a dry run it returns the plan.
 
     :param destination: id of the export destination in include/config/exports (templated)
     :param plan_task_id: the PlanBackfillOperator's task
@@ -55,7 +55,7 @@ class ReportBackfillOperator(BaseOperator):
         for line in plan.text():
             self.log.info("%s", line)
         with failure_recorded(context, self.destination):
-            raise_for_left(config, plan, began)
+            raise_for_left(config, plan, began, run_id(context))
         done = finish_run(hook.ledger, self.destination, run_id(context))
         exported = {name: getattr(done, name) for name in ("hours", "events", "files", "bytes")}
         self.log.info("Exported: %s", exported)

@@ -97,6 +97,8 @@ def test_the_summary_counts_what_is_written_apart_from_what_is_there():
         "left": 0,
         "held": 1,
         "foreign": 0,
+        "stopped": 0,
+        "waiting": 0,
     }
 
 
@@ -175,6 +177,8 @@ def test_an_hour_that_is_there_is_not_staged_again(configure, s3, bucket):
             "left": 0,
             "held": 0,
             "foreign": 0,
+            "stopped": 0,
+            "waiting": 0,
         }
     assert s3.list_objects_v2(Bucket=bucket)["Contents"] == before
     assert s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
