@@ -35,7 +35,9 @@ def literal(value: Any) -> str:
         return str(value)
     if isinstance(value, float):
         return f"{value!r}::DOUBLE" if math.isfinite(value) else f"'{value!r}'::DOUBLE"
-    return "'" + str(value).replace("'", "''") + "'"
+    text = "'" + str(value).replace("'", "''") + "'"
+    # The engine's parser takes no such character as it is.
+    return "(" + text.replace("\0", "' || chr(0) || '") + ")" if "\0" in text else text
 
 
 def identifier(name: str) -> str:

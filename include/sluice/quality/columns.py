@@ -8,7 +8,7 @@ in a text column. Each property of a row has a type of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
@@ -67,9 +67,15 @@ class Column:
 
     def members(self, values: Iterable[Any]) -> tuple[list[str], int]:
         """Return the keys, as SQL and each once, of the values of a set, and how many can be none of them."""
-        every = {repr(value): self._member(value) for value in values}
+        every = {self._alike(value): self._member(value) for value in values}
         keys = dict.fromkeys(sql for sql in every.values() if sql is not None)
         return list(keys), sum(sql is None for sql in every.values())
+
+    def _alike(self, value: Any) -> Hashable:
+        """Return what is the same for values that are: 1 is 1.0, and true only where it is no JSON."""
+        if not isinstance(value, Hashable):
+            return repr(value)
+        return (self.kind == "json" and isinstance(value, bool), value)
 
     def _member(self, value: Any) -> str | None:
         if self.kind == "json":
@@ -173,7 +179,7 @@ class Columns:
 _VALUES = {
     "decimal": "CASE WHEN NOT isnan({0}::DOUBLE) THEN {0}::DOUBLE + 0.0 END",
     "boolean": "{0}::INTEGER",
-    "time": "epoch_us({0}::TIMESTAMP)",
+    "time": "epoch_us({0})",
 }
 
 

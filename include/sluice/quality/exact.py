@@ -37,6 +37,7 @@ _ABOUT_DATA = (
     duckdb.ConversionException,
     duckdb.InvalidInputException,
     duckdb.OutOfRangeException,
+    duckdb.ParserException,
     duckdb.TypeMismatchException,
     duckdb.NotImplementedException,
 )

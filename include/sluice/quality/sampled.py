@@ -5,8 +5,10 @@ Its import takes seconds and 270 MB, so it is imported only when a suite asks fo
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sluice.quality.results import Expectation, Result
@@ -107,7 +109,6 @@ def _validate(
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         import great_expectations as gx
-        from great_expectations.data_context.types.base import ProgressBarsConfig
         from great_expectations.expectations.registry import get_expectation_impl
 
         answers: list[dict[str, Any] | str] = []
@@ -121,10 +122,7 @@ def _validate(
             else:
                 answers.append({})
                 suite.expectations.append(asked)
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
-        batch = asset.add_batch_definition_whole_dataframe("rows").get_batch({"dataframe": frame})
+        batch = _frames().get_batch({"dataframe": frame})
         form = {
             "result_format": "COMPLETE",
             "partial_unexpected_count": MAX_VALUES if show_values else 0,
@@ -138,6 +136,20 @@ def _validate(
                 "exception": _exception(result.exception_info),
             }
     return answers
+
+
+@cache
+def _frames() -> Any:
+    """Return what makes batches of frames, in a context of this process's own that keeps nothing."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    # It tells of a folder for pages that nobody makes.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
+    return asset.add_batch_definition_whole_dataframe("rows")
 
 
 def _exception(info: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -156,17 +168,25 @@ def _result(expectation: Expectation, found: Mapping[str, Any] | str, show_value
         reason = _reason(found["exception"], show_values)
         return Result(expectation, False, "sample", error=reason)
     facts = found["result"]
-    rows = int(facts.get("element_count", 0)) - int(facts.get("missing_count") or 0)
-    observed = facts.get("observed_value")
+    about_rows = "element_count" in facts
     return Result(
         expectation,
         found["success"],
         "sample",
-        checked=rows,
-        unexpected=facts.get("unexpected_count"),
-        observed=None if observed is None or not show_values else _text(observed),
+        checked=int(facts["element_count"]) - int(facts.get("missing_count") or 0) if about_rows else 0,
+        unexpected=facts["unexpected_count"] if about_rows else None,
+        observed=_observed(facts, show_values),
         values=_texts(facts.get("partial_unexpected_list") or ()) if show_values else (),
     )
+
+
+def _observed(facts: Mapping[str, Any], show_values: bool) -> str | None:
+    """Say what was observed; it may be a value of a row, or many of them."""
+    if "element_count" not in facts and ("unexpected_count" in facts or "missing_count" in facts):
+        words = {"unexpected_count": "distinct values outside the set", "missing_count": "of the set missing"}
+        return ", ".join(f"{facts[name]} {said}" for name, said in words.items() if name in facts)
+    observed = facts.get("observed_value")
+    return _text(observed) if show_values and observed is not None else None
 
 
 def _reason(exception: Mapping[str, Any], show_values: bool) -> str:
@@ -187,7 +207,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(_text(value) for value in list(values)[:MAX_VALUES])
+    return tuple(dict.fromkeys(_text(value) for value in list(values)[:MAX_VALUES]))
 
 
 def _text(value: Any) -> str:
