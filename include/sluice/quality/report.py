@@ -15,7 +15,7 @@ from typing import Any
 from sluice.lake import Lake
 from sluice.ledger.quality import Gate, State
 from sluice.quality.advice import VERDICTS, steps
-from sluice.quality.results import Result, sentence, stopping, warning
+from sluice.quality.results import Expectation, Result, sentence, stopping, warning
 
 FOLDER = "_quality"
 # What a browser may load for a report: nothing but its own style.
@@ -109,11 +109,15 @@ def page(title: str, body: Iterable[str]) -> str:
 
 
 def text(value: object) -> str:
-    """Return any text for HTML: escaped, with a code for what prints nothing or turns lines round."""
-    shown = "".join(
+    """Return any text for HTML: printable and escaped."""
+    return escape(printable(value))
+
+
+def printable(value: object) -> str:
+    """Return any text with a code for each character that prints nothing, or turns lines or colours round."""
+    return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value)
     )
-    return escape(shown)
 
 
 def _facts(gate: Gate, results: Sequence[Result]) -> str:
@@ -158,12 +162,17 @@ def _group(title: str, colour: str, results: Sequence[Result], gate: Gate) -> It
 
 def _asked(result: Result) -> str:
     expectation = result.expectation
-    origin = "in the configuration" if expectation.configured else "built in"
+    origin = origin_of(expectation)
     return (
         f"<code><b>{text(expectation.type)}</b></code>{_arguments(expectation.kwargs)}"
         f'<p class="dim">{text(expectation.severity)}, {origin}</p>'
         + (f"<p>{text(expectation.notes)}</p>" if expectation.notes else "")
     )
+
+
+def origin_of(expectation: Expectation) -> str:
+    """Say whether an expectation stands in the configuration, or every gate of its kind has it."""
+    return "in the configuration" if expectation.configured else "built in"
 
 
 def _arguments(kwargs: Mapping[str, Any]) -> str:
@@ -175,14 +184,20 @@ def _arguments(kwargs: Mapping[str, Any]) -> str:
 def _found(result: Result) -> str:
     if result.error is not None:
         return f"<p>{text(result.error)}</p>"
-    said = ["holds" if result.success else "does not hold"]
+    said = ["holds" if result.success else "does not hold", *counts(result)]
+    return "".join(f"<p>{text(one)}</p>" for one in said)
+
+
+def counts(result: Result) -> list[str]:
+    """Say how many rows fail, what was observed, and which values fail where they are shown."""
+    said = []
     if result.unexpected is not None:
         said.append(f"{result.unexpected:,} of {result.checked:,} rows fail")
     if result.observed is not None:
         said.append(f"observed {_short(result.observed)}")
     if result.values:
         said.append("values that fail: " + ", ".join(_short(value) for value in result.values))
-    return "".join(f"<p>{text(one)}</p>" for one in said)
+    return said
 
 
 def how(result: Result, gate: Gate) -> str:
