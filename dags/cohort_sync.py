@@ -1,10 +1,11 @@
 """Sends cohorts to buckets and streams: who entered, who left, and to S3 who is in.
 
 Four DAGs: `cohort_sync_hourly`, `cohort_sync_daily`, `cohort_sync_real_time` (every minute) and
-`cohort_sync_once` (by hand). Each sync of the cadence in `include/config/cohorts/` is a group of tasks
-under its id: `fix_sync` finds the members as of the end of the run's interval and stages everything
-that will be sent; `approve_sync`, where the sync has limits, waits for a person if it is beyond them;
-`deliver_sync` sends what is staged, in every try the same bytes. No group waits for another.
+`cohort_sync_once` (by hand). Each sync of the cadence in `include/config/cohorts/` is a group of tasks under
+its id: `fix_sync` finds the members as of the end of the run's interval and stages everything that will be
+sent; `check_quality` looks at it before it leaves; `approve_sync`, where the sync has limits, waits for a
+person if it is beyond them; `deliver_sync` sends what is staged, in every try the same bytes. No group waits
+for another.
 
 **When.** At the end of each hour, day (UTC) or minute, with the members as of that time. A run by hand syncs
 as of the moment it was triggered; its param `syncs` limits it to some. `cohort_sync_once` runs one sync of
@@ -16,6 +17,12 @@ in that run: the task says so, and so does the run's note. The turn after that h
 **Approval.** Browse > Required Actions shows the numbers and a sample. Approve sends; reject skips the sync,
 and the run stays green; without an answer within `approval_hours` the task fails. Nothing was sent then, and
 the next turn starts from the same baseline.
+
+**Quality gate.** A red `check_quality` has stopped the sync: nothing has left, the turn is *held*, and later
+turns pass it by. "Quality report" on the task and `sluice quality show RUN` say what failed and what to do:
+`sluice quality release` if the members are right, then clear the task; `sluice quality discard` if not: the
+next turn is made anew, from the last delivered one. A run with the param `override_quality` (a reason, as
+text) goes on whatever its gates say, on record with your name.
 
 **Backfill**, before the first live sync: `airflow backfill create --dag-id cohort_sync_hourly --from-date
 2013-01-02T00:00:00Z --to-date 2013-01-02T23:00:00Z --max-active-runs 1`: the dates are interval starts, `to`
@@ -36,14 +43,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from airflow.sdk import DAG, AssetAlias, CronDataIntervalTimetable, Param, TaskGroup
+from airflow.sdk import DAG, AssetAlias, BaseOperator, CronDataIntervalTimetable, Param, TaskGroup, chain
 
 from sluice.config import load_config
 from sluice.config.syncs import Sync
 from sluice_airflow.assets import sync_asset
 from sluice_airflow.operators.approve_sync import ApproveSyncOperator
+from sluice_airflow.operators.check_quality import CheckQualityOperator
 from sluice_airflow.operators.deliver_sync import DeliverSyncOperator
 from sluice_airflow.operators.fix_sync import FixSyncOperator
+from sluice_airflow.quality_run import override_param
 from sluice_airflow.retries import DELIVERY_RETRIES, NEXT_MINUTE_RETRIES
 
 SCHEDULES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "real_time": "* * * * *"}
@@ -82,7 +91,8 @@ def cadence_dag(cadence: str, syncs: Sequence[Sync]) -> DAG:
                 title="Syncs",
                 description="Only these; all of the cadence if empty.",
             )
-        },
+        }
+        | override_param(),
         # In the minute of a turn there is no time for a second try: the next turn is one.
         default_args=NEXT_MINUTE_RETRIES if cadence == "real_time" else DELIVERY_RETRIES,
     ) as dag:
@@ -94,6 +104,26 @@ def cadence_dag(cadence: str, syncs: Sequence[Sync]) -> DAG:
                     only="{{ params.syncs }}",
                     owner=sync.cohort.owner,
                 )
+                steps: list[BaseOperator] = [fix_sync]
+                if sync.cohort.quality.enabled:
+                    steps.append(
+                        CheckQualityOperator(
+                            task_id="check_quality",
+                            pipeline="cohort",
+                            name=sync.id,
+                            turn=fix_sync.output,
+                            owner=sync.cohort.owner,
+                        )
+                    )
+                if sync.has_guard:
+                    steps.append(
+                        ApproveSyncOperator(
+                            task_id="approve_sync",
+                            sync=sync.id,
+                            turn=fix_sync.output,
+                            owner=sync.cohort.owner,
+                        )
+                    )
                 deliver_sync = DeliverSyncOperator(
                     task_id="deliver_sync",
                     sync=sync.id,
@@ -102,16 +132,7 @@ def cadence_dag(cadence: str, syncs: Sequence[Sync]) -> DAG:
                     # Other DAGs may be scheduled on a cohort that was sent.
                     outlets=[sync_asset(sync.id)],
                 )
-                if sync.has_guard:
-                    approve_sync = ApproveSyncOperator(
-                        task_id="approve_sync",
-                        sync=sync.id,
-                        turn=fix_sync.output,
-                        owner=sync.cohort.owner,
-                    )
-                    fix_sync >> approve_sync >> deliver_sync
-                else:
-                    fix_sync >> deliver_sync
+                chain(*steps, deliver_sync)
     return dag
 
 
@@ -137,10 +158,15 @@ def once_dag(syncs: Sequence[Sync]) -> DAG:
                 title="Sync",
                 description="Which sync to run now; those of a cadence keep their turns as well.",
             )
-        },
+        }
+        | override_param(),
         default_args=DELIVERY_RETRIES,
     ) as dag:
         fix_sync = FixSyncOperator(task_id="fix_sync", sync=SYNC, owner=OWNER)
+        # Where the sync's cohort has no gate, there is nothing to check.
+        check_quality = CheckQualityOperator(
+            task_id="check_quality", pipeline="cohort", name=SYNC, turn=fix_sync.output, owner=OWNER
+        )
         approve_sync = ApproveSyncOperator(
             task_id="approve_sync", sync=SYNC, turn=fix_sync.output, owner=OWNER
         )
@@ -152,7 +178,7 @@ def once_dag(syncs: Sequence[Sync]) -> DAG:
             # Which sync's asset it is, is known when it runs.
             outlets=[AssetAlias("cohort_sync_once")],
         )
-        fix_sync >> approve_sync >> deliver_sync
+        fix_sync >> check_quality >> approve_sync >> deliver_sync
     return dag
 
 

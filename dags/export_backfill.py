@@ -13,6 +13,11 @@ chunk exports at the same time; two chunks run side by side. `sluice export plan
 hour that is not in the new set goes, whoever wrote it. Unchanged ones are left alone: nothing is read or
 written. Hours that are not over, and hours that lie outside the lake's events, are not touched.
 
+**Quality gate.** Each hour passes its gate between upload and publication, inside its chunk. An hour that it
+stops is *held*: nothing of it is visible, all others are published, and the chunk is red and names it.
+`sluice quality show RUN` says why, and what to do. With *Override the quality gate* (a reason) hours are
+published whatever their gates say, on record with your name.
+
 **Cancel and start again** at any time: mark the run failed, trigger it with the same range, and it goes on
 with the hours that are left. It may run beside the hourly DAG and its backfills; each hour has one writer.
 
@@ -31,6 +36,7 @@ from sluice.config import load_config
 from sluice_airflow.operators.export_chunk import ExportChunkOperator
 from sluice_airflow.operators.plan_backfill import PlanBackfillOperator
 from sluice_airflow.operators.report_backfill import ReportBackfillOperator
+from sluice_airflow.quality_run import override_param
 from sluice_airflow.retries import DELIVERY_RETRIES
 
 # Tasks of one run at a time; each has threads of its own.
@@ -101,7 +107,8 @@ if destinations:
                 title="Parallelism",
                 description="How many small hours each chunk exports at the same time.",
             ),
-        },
+        }
+        | override_param(),
         default_args={"owner": config.administrator, **DELIVERY_RETRIES},
     ):
         plan_backfill = PlanBackfillOperator(

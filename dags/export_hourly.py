@@ -9,6 +9,14 @@ the marker is there, the hour is whole; an hour without events has only the mark
 nothing to wait for. A run also exports, oldest first, the hours of the last `catch_up_hours` that are not
 exported yet, so an outage heals itself.
 
+**Quality gate.** Between upload and publication `check_quality` looks at what the run has staged, which
+nobody sees yet. Critical failures stop an hour: it is *held*, other runs pass it by, and "Quality report" on
+the task shows why. Red means that the gate has stopped everything that the run staged; if some hours pass,
+they are published, and `publish_hour` is red for the others. `sluice quality show RUN` says what to do:
+`sluice quality release` if the data are right, then clear the red task; `sluice quality discard` if they are
+wrong, mend them, and catch-up or a backfill takes the hour again. A run with the param `override_quality` (a
+reason, as text) goes on whatever its gate says, on record with your name.
+
 **Backfill.** Trigger > Backfill, or `airflow backfill create --dag-id export_hourly__<id> --from-date
 2013-01-02T00:00:00Z --to-date 2013-01-02T23:00:00Z`. Both dates are data hours, and `to` is inclusive: 13:00
 exports 13:00 to 14:00. Use "All runs" (`--reprocess-behavior completed`) to look at hours that ran before:
@@ -30,8 +38,10 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from sluice.config import ExportConfig, load_config
+from sluice_airflow.operators.check_quality import CheckQualityOperator
 from sluice_airflow.operators.export_events import ExportEventsOperator
 from sluice_airflow.operators.publish_hour import PublishHourOperator
+from sluice_airflow.quality_run import override_param
 from sluice_airflow.retries import DELIVERY_RETRIES
 
 
@@ -60,7 +70,8 @@ def export_dag(destination: ExportConfig) -> DAG:
                 " for manual runs.",
             )
             for name, which in (("from", "First"), ("to", "Last"))
-        },
+        }
+        | override_param(),
         default_args={
             "owner": destination.owner,
             **DELIVERY_RETRIES,
@@ -69,7 +80,13 @@ def export_dag(destination: ExportConfig) -> DAG:
         export_events = ExportEventsOperator(task_id="export_events", destination=destination.id)
         publish_hour = PublishHourOperator(task_id="publish_hour", destination=destination.id)
 
-        export_events >> publish_hour
+        if destination.quality.enabled:
+            check_quality = CheckQualityOperator(
+                task_id="check_quality", pipeline="export", name=destination.id
+            )
+            export_events >> check_quality >> publish_hour
+        else:
+            export_events >> publish_hour
     return dag
 
 

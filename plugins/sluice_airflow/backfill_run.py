@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice_airflow.dag_run import run_id
 from sluice_airflow.hooks.sluice import SluiceHook
+from sluice_airflow.quality_run import override_of
 
 if TYPE_CHECKING:
     from sluice.exports.backfill import BackfillPlan, BackfillPlanner
@@ -47,6 +48,7 @@ def chunk_exporter_of(context: Mapping[str, Any], destination: str, parallelism:
         bucket=Bucket.of(client, config),
         run=Run(run_id(context), "backfill"),
         parallelism=parallelism,
+        override=override_of(context),
     )
 
 

@@ -1,4 +1,4 @@
-"""How tasks are tried again that work with a customer's bucket or stream (decisions E-17)."""
+"""How tasks are tried again: those that deliver to a bucket or stream (decisions E-17), and imports."""
 
 from __future__ import annotations
 
@@ -61,6 +61,23 @@ DELIVERY_RETRIES: dict[str, Any] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=30),
     "retry_policy": RETRY_POLICY,
+}
+# A throttled store or a policy that was just mended: the same call may succeed a little later.
+IMPORT_RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[
+            RetryRule(
+                exception=f"sluice.quality.errors.{error}",
+                action=RetryAction.FAIL,
+                reason="A person has to decide about what the quality gate holds.",
+            )
+            for error in ("QualityStopped", "QualityNotChecked")
+        ]
+    ),
 }
 # None: the next minute's turn goes on with what this one left, and must not meet a second try of it.
 NEXT_MINUTE_RETRIES: dict[str, Any] = {"retries": 0}

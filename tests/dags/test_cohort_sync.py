@@ -62,9 +62,11 @@ def test_a_cadence_has_a_group_for_each_of_its_syncs_and_no_edge_between_them(da
     made = dags(*SYNCS)
     assert set(made) == {"cohort_sync_hourly", "cohort_sync_real_time", "cohort_sync_once"}
     assert edges(made["cohort_sync_hourly"]) == {
-        "a_hourly.fix_sync": {"a_hourly.deliver_sync"},
+        "a_hourly.fix_sync": {"a_hourly.check_quality", "a_hourly.deliver_sync"},
+        "a_hourly.check_quality": {"a_hourly.deliver_sync"},
         "a_hourly.deliver_sync": set(),
-        "b_hourly.fix_sync": {"b_hourly.approve_sync", "b_hourly.deliver_sync"},
+        "b_hourly.fix_sync": {"b_hourly.check_quality", "b_hourly.approve_sync", "b_hourly.deliver_sync"},
+        "b_hourly.check_quality": {"b_hourly.approve_sync"},
         # Only a sync that has limits may wait for a person.
         "b_hourly.approve_sync": {"b_hourly.deliver_sync"},
         "b_hourly.deliver_sync": set(),

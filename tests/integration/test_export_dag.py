@@ -60,6 +60,7 @@ def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Clien
     assert run.data_interval_start == hour
     assert {ti.task_id: str(ti.state) for ti in run.get_task_instances()} == {
         "export_events": "success",
+        "check_quality": "success",
         "publish_hour": "success",
     }
     before = listing(s3, bucket)
@@ -74,5 +75,6 @@ def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Clien
     failed = dag.test(run_conf={"from": "2013-01-02T12:30"})
     assert {ti.task_id: str(ti.state) for ti in failed.get_task_instances()} == {
         "export_events": "failed",
+        "check_quality": "upstream_failed",
         "publish_hour": "upstream_failed",
     }

@@ -9,25 +9,27 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sluice.config.quality import QualityConfig
-from sluice.errors import SluiceError
 from sluice.lake import Lake
 from sluice.ledger import Ledger, quality
 from sluice.ledger.quality import Gate, GateId, State
+from sluice.quality.errors import QualityNotChecked, QualityStopped
 from sluice.quality.report import path_of, write_report
 from sluice.quality.results import Result, sentence, stopping, warning
+
+__all__ = [
+    "Checked",
+    "Override",
+    "QualityNotChecked",
+    "QualityStopped",
+    "pass_gate",
+    "require_open",
+    "stopped",
+]
 
 log = logging.getLogger(__name__)
 
 # As many failed expectations as an error names; all of them are in the report.
 _NAMED = 5
-
-
-class QualityStopped(SluiceError):
-    """A gate has stopped the work, and a person has to look at it."""
-
-
-class QualityNotChecked(SluiceError):
-    """What is to become visible has passed no gate."""
 
 
 @dataclass(frozen=True)
