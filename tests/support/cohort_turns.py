@@ -28,7 +28,7 @@ from sluice.config.syncs import Sync
 from sluice.lake import Lake
 from sluice.ledger import Ledger
 from sluice.ledger.quality import Gate
-from sluice.ledger.tables import sync_chains, sync_turns
+from sluice.ledger.tables import quality_gates, sync_chains, sync_turns
 
 PROJECT = 187520
 START = datetime(2013, 1, 2, tzinfo=UTC)
@@ -182,9 +182,10 @@ class Syncs:
         return self.deliver(sync, fixed.turn.number, run)
 
     def end_waiting(self) -> None:
-        """Let the time be over in which a person may answer."""
+        """Let the time be over in which a person may answer, to a gate as well."""
         with self.ledger.begin() as connection:
-            connection.execute(update(sync_turns).values(held_until=START))
+            connection.execute(update(sync_turns).values(held_until=START, gate_until=START))
+            connection.execute(update(quality_gates).values(held_until=START))
 
     def end_claims(self) -> None:
         """Let the time of every claim be over, as it is when a run has died."""

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from sluice.cohorts.chains import chain_of, claim_seconds
 from sluice.cohorts.heartbeat import Heartbeat, give_back
 from sluice.config.syncs import Sync
-from sluice.errors import SluiceError
 from sluice.lake import Lake
 from sluice.ledger import Ledger, quality, syncs
 from sluice.ledger.quality import Gate, GateId
@@ -92,14 +91,8 @@ def require_passed(sync: Sync, ledger: Ledger, turn: Turn) -> None:
     """See that a turn may leave: the last look before its first byte does.
 
     What has begun to leave is finished, and what was delivered is sent again, whatever a gate would say now.
-    Raises SluiceError for a turn that its gate has stopped, QualityNotChecked for one that has passed none.
+    Raises QualityNotChecked for a turn that has passed no gate, QualityStopped for one whose gate is held.
     """
-    if turn.state == "stopped":
-        raise SluiceError(
-            f"The quality gate of the {turn.chain} has stopped the turn as of {turn.as_of:%Y-%m-%d %H:%M}"
-            f" UTC: nothing of it is sent. `sluice quality show {turn.run}` says why; once it is released,"
-            " clear the task check_quality of this run."
-        )
     if not sync.cohort.quality.enabled or turn.sent or turn.kind == "resend":
         return
     gate = None if turn.gate is None else quality.by_id(ledger, turn.gate)

@@ -82,11 +82,15 @@ def deliver(
             " sync's limits has no step that asks: its turn is given up at"
             f" {turn.held_until:%Y-%m-%d %H:%M} UTC, and the next run makes a new one."
         )
+    if turn.state == "stopped":
+        raise SluiceError(
+            f"The quality gate of the {chain} has stopped the turn as of {turn.as_of:%Y-%m-%d %H:%M} UTC:"
+            f" nothing of it is sent. `sluice quality show {turn.run}` says why, and how to let it go on."
+        )
     if (reason := _not_ours(turn, run)) is not None:
         return _skipped(ledger, turn, run, reason)
     if turn.state == "delivered":
         return Delivery("delivered", turn)
-    require_passed(sync, ledger, turn)
     seconds = claim_seconds(sync.cadence)
     try:
         claim = syncs.claim(ledger, chain, run, seconds)
@@ -96,6 +100,7 @@ def deliver(
         with Heartbeat(ledger, claim, seconds) as heartbeat:
             if turn.target != target_of(sync.destination):
                 return _moved(sync, ledger, claim, turn)
+            require_passed(sync, ledger, turn)
             turn = syncs.begin_sending(ledger, claim, turn, seconds)
             sending = _Sending(sync, lake, ledger, claim, heartbeat, turn, seconds)
             if isinstance(sync.destination, KinesisCohortDestination):

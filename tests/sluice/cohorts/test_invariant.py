@@ -1,4 +1,4 @@
-"""Invariant 7 under random histories: kills, retries, syncs that are given up, sleepers, approvals, the past.
+"""Invariant 7 under random histories: kills, retries, turns given up, sleepers, gates, approvals, the past.
 
 Two kinds of consumers, which know the public format only, look all the while and once more at the end; they
 must end with the members, less those that the row log lists as skipped, and whenever a full list appears, it
@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from cohort_consumer import FilesConsumer, StreamConsumer
@@ -21,17 +22,22 @@ from hypothesis import strategies as st
 from sluice.cohorts import fix as fixing
 from sluice.cohorts import turns as turning
 from sluice.cohorts.fix import SyncRefused
+from sluice.cohorts.gate import discard_held, expire_held
 from sluice.cohorts.turns import approve, decline
 from sluice.config.syncs import Sync
-from sluice.ledger import syncs
+from sluice.ledger import quality, syncs
+from sluice.ledger.quality import Gate
 
-FILES = s3_sync(max_exit_share=0.6)
-STREAM = kinesis_sync(max_exit_share=0.6)
+# A gate that stops whatever loses more than half of its members, and a limit at which a person is asked.
+LOSS = {"type": "expect_row_count_to_keep", "kwargs": {"min_ratio": 0.5, "min_rows": 2}}
+SUITE = {"quality": {"expectations": [LOSS]}}
+FILES = s3_sync(max_exit_share=0.6, cohort=SUITE)
+STREAM = kinesis_sync(max_exit_share=0.6, cohort=SUITE)
 
 # Few people and fewer values: they share them (decisions K-15), and some have none (K-11).
 a_member = st.tuples(st.integers(1, 5), st.sampled_from(["a", "b", "c", None]))
-# A turn makes about thirty steps: each call of the ledger, and each request, before and after.
-a_step = st.integers(1, 36)
+# A turn makes about forty steps: each call of the ledger, and each request, before and after.
+a_step = st.integers(1, 46)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Run:
     sleeps_at: int | None
     approved: bool | None
     late: int
+    released: bool | None = True
 
 
 a_run = st.builds(
@@ -57,6 +64,7 @@ a_run = st.builds(
     sleeps_at=st.one_of(st.none(), a_step),
     approved=st.sampled_from([True, True, False, None]),
     late=st.sampled_from([0, 0, 0, 0, 1, 2]),
+    released=st.sampled_from([True, True, False, None]),
 )
 
 
@@ -156,7 +164,13 @@ class History:
         if fixed.turn is None:
             return
         chosen = fixed.turn.number
-        if fixed.held:
+        gate = self.there.check(self.sync, chosen, name)
+        if gate is not None and not gate.is_open:
+            if run.released is None or not self.decide(gate, run.released):
+                return
+            if not getattr(self.there.check(self.sync, chosen, name), "is_open", True):
+                return
+        if syncs.turn_of(self.there.ledger, fixed.turn.chain, chosen).state == "held":
             if run.approved is None:
                 return
             if not run.approved:
@@ -166,7 +180,19 @@ class History:
                 approve(self.sync, self.there.ledger, number=chosen)
             except syncs.SyncBusy:
                 return
-        self.there.deliver(self.sync, chosen, name)
+        self.there.deliver(self.sync, chosen, name, checked=False)
+
+    def decide(self, gate: Gate, released: bool) -> bool:
+        """Release or discard what a gate has stopped; say whether it goes on."""
+        try:
+            if released:
+                quality.release(self.there.ledger, gate, "ann", "They are right.")
+            else:
+                given_up = quality.discard(self.there.ledger, gate, "ann", "They are wrong.")
+                discard_held(SimpleNamespace(ledger=self.there.ledger), given_up)
+        except quality.GateDecided:
+            return False
+        return released
 
     def finish(self, members: frozenset[Member]) -> None:
         """Let two runs come through: the first may only finish what was begun."""
@@ -190,9 +216,12 @@ def stepping(history: History, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
     ledger_calls = ("claim", "standing", "next_computed_time", "fix", "adopt", "release", "note_failed")
     ledger_calls += ("note_skipped", "begin_sending", "record_progress", "finish", "approve", "decline")
+    ledger_calls += ("stop", "pass_gate")
     with monkeypatch.context() as patch:
         for name in ledger_calls:
             patch.setattr(syncs, name, watched(getattr(syncs, name)))
+        for name in ("record", "release", "discard", "expire"):
+            patch.setattr(quality, name, watched(getattr(quality, name)))
         patch.setattr(fixing, "upload", watched(fixing.upload))
         patch.setattr(turning, "drop_lists", watched(turning.drop_lists))
         history.there.bucket.on_put = history.on_bucket_put
@@ -221,6 +250,11 @@ def check_ledger(there: Syncs, sync: Sync) -> None:
     times = [turn.computed_time for turn in sorted(made, key=lambda turn: turn.number)]
     assert times == sorted(set(times))
     assert all(turn.sent for turn in made if turn.state == "delivered")
+    # Whatever left had passed its gate, and no gate waits for a turn that is over.
+    for turn in made:
+        assert not turn.sent or quality.by_id(there.ledger, turn.gate).is_open
+    expire_held(there.ledger, there.lake, sync)
+    assert quality.held(there.ledger) == []
 
 
 @settings(
