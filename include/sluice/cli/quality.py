@@ -19,7 +19,7 @@ from sluice.ledger import quality as gates
 from sluice.ledger.quality import Gate, Pipeline
 from sluice.quality.advice import VERDICTS, clear_command, steps
 from sluice.quality.lookup import gates_named
-from sluice.quality.report import how, render, write_report
+from sluice.quality.report import counts, how, origin_of, printable, render, write_report
 from sluice.quality.results import Result, sentence
 
 RUN = click.argument("run")
@@ -100,9 +100,8 @@ def list_gates(access: EnvironmentAccess, of: str | None, only_held: bool, limit
 def show(access: EnvironmentAccess, run: str) -> None:
     """Show all gates of RUN: what each expectation found, how it was looked at, and what to do."""
     for gate in gates_named(access.ledger, run):
-        for line in _head(gate):
-            click.echo(line)
-        console().print(_results(gate))
+        for line in (*_head(gate), "", *_results(gate), ""):
+            click.echo(printable(line))
         for step in steps(gate):
             click.echo(step.text)
             if step.command is not None:
@@ -206,21 +205,16 @@ def _head(gate: Gate) -> Iterable[str]:
         yield f"  report in the lake: {gate.report}"
 
 
-def _results(gate: Gate) -> Table:
-    table = Table("", "expectation", "severity", "rows that fail", "observed", "how", "notes")
+def _results(gate: Gate) -> Iterable[str]:
     results = [Result.from_json(result) for result in gate.results]
     for result in sorted(results, key=lambda one: (not one.stops, not one.warns)):
-        failing = "" if result.unexpected is None else f"{result.unexpected:,} of {result.checked:,}"
-        table.add_row(
-            _word(result),
-            Text(str(result.expectation)),
-            result.expectation.severity,
-            failing,
-            Text(result.error or result.observed or ""),
-            how(result, gate),
-            Text(result.expectation.notes),
-        )
-    return table
+        expectation = result.expectation
+        yield f"  {_word(result):<5}  {expectation}"
+        found = [result.error] if result.error is not None else counts(result)
+        kind = f"{expectation.severity}, {origin_of(expectation)}"
+        yield f"         {'; '.join([*found, how(result, gate), kind])}"
+        if expectation.notes:
+            yield f"         {expectation.notes}"
 
 
 def _word(result: Result) -> str:

@@ -86,12 +86,14 @@ def test_show_tells_what_was_found_and_what_to_do(shell, name):
     text = shell.run("quality", "show", {"id": gate.id, "start of id": gate.id[:12]}.get(name, name))
     assert f"export warehouse, {gate.unit}: Held: nothing of it is visible" in text
     assert "1 of 3 expectations hold, 1 critical failed, 1 warn" in text
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
-    first, *_ = rows
-    assert first[0] == "fails"
-    assert "12 of 500" in first
-    assert "exact, over all 500 rows" in first
-    assert "sample of 200 of 500 rows" in text
+    assert [line.split()[0] for line in text.splitlines() if "(column=" in line] == [
+        "fails",
+        "warns",
+        "holds",
+    ]
+    assert "12 of 500 rows fail; exact, over all 500 rows; critical, built in" in text
+    assert "3 of 200 rows fail; sample of 200 of 500 rows; warning, in the configuration" in text
+    assert "         Two characters, says IATA." in text
     assert f"sluice quality release {gate.id}" in text
     assert "airflow dags clear export_hourly__warehouse --run-id scheduled__2013-01-02T13:00:00+00:00" in text
 
@@ -212,10 +214,10 @@ def test_the_status_of_a_pipeline_says_what_is_held(shell, group, pipeline):
     assert "held" not in shell.run(group, "status")
 
 
-def test_markup_in_names_is_text(shell):
-    bad = Expectation("expect_x", {"column": "[bold red]x[/]"}, "critical", "[link=x]y[/link]")
+def test_markup_and_control_characters_in_names_are_text(shell):
+    bad = Expectation("expect_x", {"column": "[bold red]x[/]"}, "critical", "[link=x]y[/link]\x1b[2J")
     quality.record(shell.ledger, a_gate(Result(bad, False, "exact", 1, 1), unit="[red]u[/red]"), 72)
     text = shell.run("quality", "show", RUN)
     assert "[bold red]x[/]" in text
-    assert "[link=x]y[/link]" in text
+    assert r"[link=x]y[/link]\x1b[2J" in text
     assert "[red]u[/red]" in shell.run("quality", "list")
