@@ -1,8 +1,9 @@
 """The whole import path, from an object on S3 to committed rows, with 10 and 100 million known keys.
 
-Download, gunzip, parse, convert, validate, stage, decide duplicates, commit: the conversion and the load run
-in a process each, as their tasks do, against SeaweedFS, which holds the files and the lake. One percent of
-each file's rows have keys that the lake knows; a run whose counts are wrong ends the benchmark.
+Download, gunzip, parse, convert, validate, stage, check, decide duplicates, commit: the conversion, the gate
+and the load run in a process each, as their tasks do, against SeaweedFS, which holds the files and the lake.
+One percent of each file's rows have keys that the lake knows; a run whose counts are wrong ends the
+benchmark.
 """
 
 from __future__ import annotations
@@ -92,23 +93,27 @@ def _import(
     """Import one file whole and return its figures. Raises RuntimeError if the counts are wrong."""
     order = order | {"file_type": file_type, "size_name": size_name, "edition": edition}
     convert = in_child("bench.imports", order | {"what": "convert"})
+    check = in_child("bench.imports", order | {"what": "check"})
     load = in_child("bench.imports", order | {"what": "load"})
     known = len(range(0, rows, ONE_IN)) if known is None else known
     counts = load["counts"]
     if (counts["read"], counts["duplicate"], counts["loaded"]) != (rows, known, rows - known):
         raise RuntimeError(f"{edition}: {rows} rows, {known} of them known, became {counts}")
-    seconds = convert["seconds"] + load["seconds"]
+    seconds = convert["seconds"] + check["seconds"] + load["seconds"]
     return {
         "rows": rows,
         "rows_per_second": rows / seconds,
         "seconds": seconds,
         "convert_seconds": convert["seconds"],
+        "check_seconds": check["seconds"],
         "load_seconds": load["seconds"],
         "convert_cpu_seconds": convert["cpu_seconds"],
+        "check_cpu_seconds": check["cpu_seconds"],
         "load_cpu_seconds": load["cpu_seconds"],
         "convert_peak_memory_mb": convert["peak_memory_mb"],
+        "check_peak_memory_mb": check["peak_memory_mb"],
         "load_peak_memory_mb": load["peak_memory_mb"],
-        "peak_memory_mb": max(convert["peak_memory_mb"], load["peak_memory_mb"]),
+        "peak_memory_mb": max(step["peak_memory_mb"] for step in (convert, check, load)),
     }
 
 
@@ -333,6 +338,19 @@ def _stages_of(order: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def _check(order: dict[str, Any]) -> dict[str, Any]:
+    """Do what the task of the quality gate does."""
+    from sluice.imports.gate import check_load
+
+    run = _import_run(order)
+    figures: dict[str, Any] = {}
+    with clocked(figures):
+        gate = check_load(run)
+    if gate is None or gate.state != "passed":
+        raise RuntimeError(f"The gate did not pass: {gate}")
+    return figures
+
+
 def _load(order: dict[str, Any]) -> dict[str, Any]:
     """Do what the load task does."""
     from sluice.imports.load import load_run
@@ -346,6 +364,13 @@ def _load(order: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    WORK = {"file": _file, "history": _history, "convert": _convert, "load": _load, "stages": _stages_of}
+    WORK = {
+        "file": _file,
+        "history": _history,
+        "convert": _convert,
+        "check": _check,
+        "load": _load,
+        "stages": _stages_of,
+    }
     an_order = json.loads(sys.stdin.read())
     print(json.dumps(WORK[an_order["what"]](an_order)))
