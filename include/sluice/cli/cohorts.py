@@ -58,7 +58,7 @@ def preview(access: EnvironmentAccess, cohort: str, as_of: datetime | None) -> N
     if config.ids_file is None:
         portfolio = bool(access.config.sources_of(config))
         click.echo(f"\n{query_of(config, portfolio=portfolio).strip()}\n")
-    with tempfile.TemporaryDirectory(prefix="sluice-preview-") as folder, _cursor(access, config) as cursor:
+    with tempfile.TemporaryDirectory(prefix="sluice-preview-") as folder, cursor_of(access, config) as cursor:
         snapshot = take_snapshot(
             config,
             access.config,
@@ -75,7 +75,8 @@ def preview(access: EnvironmentAccess, cohort: str, as_of: datetime | None) -> N
 
 
 @contextmanager
-def _cursor(access: EnvironmentAccess, cohort: CohortConfig) -> Iterator[Any]:
+def cursor_of(access: EnvironmentAccess, cohort: CohortConfig) -> Iterator[Any]:
+    """Open the database that a cohort's query runs in; None if that is the embedded engine."""
     if cohort.connection is None:
         yield None
         return

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sluice.access.connections import EnvironmentAccess
 from sluice.cli.options import BY, CONFIG, LEDGER
+from sluice.cli.quality_propose import propose_suite
 from sluice.cli.terminal import console
 from sluice.errors import SluiceError
 from sluice.ledger import quality as gates
@@ -55,6 +56,9 @@ def quality(context: click.Context, directory: Path | None, ledger_url: str | No
     RUN is the run's name dag_id/run_id, its run_id where only one DAG has it, or the id of one gate.
     """
     context.obj = EnvironmentAccess(directory, ledger_url)
+
+
+quality.add_command(propose_suite)
 
 
 @quality.command("list")

@@ -28,9 +28,13 @@ def of_export(export: ExportConfig) -> list[ConfigProblem]:
 
 def of_import(source: ImportConfig) -> list[ConfigProblem]:
     """Check a source's suite: its columns are what a converted row has before the load gives it more."""
+    return list(_problems(source, "import", columns_of_import(source), JSON_COLUMNS))
+
+
+def columns_of_import(source: ImportConfig) -> list[str]:
+    """Return the columns that a source's rows have before they are loaded."""
     lacking = {"app"} if source.replay else GIVEN_AT_LOAD
-    columns = [name for name in EVENT_COLUMNS if name not in lacking]
-    return list(_problems(source, "import", columns, JSON_COLUMNS))
+    return [name for name in EVENT_COLUMNS if name not in lacking]
 
 
 def of_cohort(cohort: CohortConfig) -> list[ConfigProblem]:
