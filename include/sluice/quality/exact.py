@@ -127,7 +127,7 @@ def _run(
 ) -> dict[Hashable, list[Result]]:
     # What several expectations ask for is computed once.
     asked = dict.fromkeys(sql for check in checks if isinstance(check, _Check) for sql in check.aggregates)
-    selected = ", ".join(["any_value(g)" if not grouped else GROUP, "count(*)", *asked])
+    selected = ", ".join([GROUP if grouped else "NULL", "count(*)", *asked])
     grouping = f" GROUP BY {GROUP} ORDER BY {GROUP}" if grouped else ""
     every: dict[Hashable, list[Result]] = {}
     for group, total, *numbers in connection.execute(f"SELECT {selected} FROM {rows}{grouping}").fetchall():
@@ -306,7 +306,7 @@ def _not_in_set(columns: Columns, kwargs: Mapping[str, Any]) -> _Check:
 
 def _unique(columns: Columns, kwargs: Mapping[str, Any]) -> _Check:
     column = columns[kwargs["column"]]
-    return _once([column], kwargs, f"{column.value} IS NOT NULL")
+    return _once([column], kwargs, f"{column.value} IS NOT NULL", f"count({column.value})")
 
 
 def _compound_unique(columns: Columns, kwargs: Mapping[str, Any]) -> _Check:
@@ -322,10 +322,13 @@ def _compound_unique(columns: Columns, kwargs: Mapping[str, Any]) -> _Check:
     return _once(chosen, kwargs, f"({words[ignored].join(f'{each.value} IS NOT NULL' for each in chosen)})")
 
 
-def _once(chosen: Sequence[Column], kwargs: Mapping[str, Any], domain: str) -> _Check:
-    """Check that nothing occurs twice: as many hashes as rows are a proof, and 8 bytes each.
+def _once(
+    chosen: Sequence[Column], kwargs: Mapping[str, Any], domain: str, rows: str | None = None
+) -> _Check:
+    """Check that nothing occurs twice in the rows of a domain, whose number is the aggregate `rows`.
 
-    Fewer hashes may be an accident, so the second look groups by the values themselves.
+    As many hashes as rows are a proof, and a hash is 8 bytes. Fewer may be an accident, so
+    the second look groups by the values themselves.
     """
     keys = [each.key for each in chosen]
 
@@ -334,7 +337,7 @@ def _once(chosen: Sequence[Column], kwargs: Mapping[str, Any], domain: str) -> _
         return _Found(_share(kwargs, considered, unexpected), considered, unexpected)
 
     aggregates = [
-        f"count(*) FILTER ({domain})",
+        rows or f"count(*) FILTER ({domain})",
         f"count(DISTINCT hash({', '.join(keys)})) FILTER ({domain})",
     ]
     return _Check(aggregates, judge, repeated=keys, domain=domain)
