@@ -21,6 +21,10 @@ NOT_ARGUMENTS = frozenset(
 )
 
 _LIKE = "Great Expectations evaluates LIKE patterns in databases only: write it as a regular expression"
+_COLUMNS = (
+    "which columns there are is Sluice's own doing, not the data's: ask for their values"
+    " (expect_column_values_to_not_be_null)"
+)
 _QUERY = "it runs a query of its own on a data source of Great Expectations, and a gate has none"
 
 # Expectations that cannot work in a gate, and why.
@@ -38,6 +42,11 @@ REFUSED: Mapping[str, str] = {
     "expect_table_row_count_to_equal_other_table": (
         "a gate sees one table: that rows read, written and delivered are as many is checked always"
     ),
+    "expect_column_to_exist": _COLUMNS,
+    "expect_table_column_count_to_be_between": _COLUMNS,
+    "expect_table_column_count_to_equal": _COLUMNS,
+    "expect_table_columns_to_match_ordered_list": _COLUMNS,
+    "expect_table_columns_to_match_set": _COLUMNS,
     "expect_query_results_to_match_comparison": _QUERY,
     "unexpected_rows_expectation": _QUERY,
 }
