@@ -138,10 +138,13 @@ def test_one_sync_fails_and_the_others_go_on_to_the_bucket_and_to_the_stream(
     first = runs.run(TEN)
     assert runs.states(first) == {
         "recent_crm.fix_sync": "success",
+        "recent_crm.check_quality": "success",
         "recent_crm.deliver_sync": "success",
         "recent_push.fix_sync": "success",
+        "recent_push.check_quality": "success",
         "recent_push.deliver_sync": "success",
         "broken_crm.fix_sync": "failed",
+        "broken_crm.check_quality": "upstream_failed",
         "broken_crm.deliver_sync": "upstream_failed",
         "cohort_sync_hourly": "failed",
     }
@@ -191,9 +194,11 @@ def test_a_sync_beyond_its_limits_waits_alone_until_a_person_answers_or_nobody_d
     held = runs.run(TEN + 24 * HOUR)
     waiting = {
         "guarded_crm.fix_sync": "success",
+        "guarded_crm.check_quality": "success",
         "guarded_crm.approve_sync": "awaiting_input",
         "guarded_crm.deliver_sync": "None",
         "free_crm.fix_sync": "success",
+        "free_crm.check_quality": "success",
         "free_crm.deliver_sync": "success",
         "cohort_sync_hourly": "running",
     }
@@ -280,8 +285,10 @@ def test_a_backfill_goes_oldest_first_and_what_is_past_moves_no_baseline(
     older = runs.run(TEN - HOUR, "backfill")
     assert runs.states(older) == {
         "recent_crm.fix_sync": "success",
+        "recent_crm.check_quality": "success",
         "recent_crm.deliver_sync": "success",
         "recent_push.fix_sync": "failed",
+        "recent_push.check_quality": "upstream_failed",
         "recent_push.deliver_sync": "upstream_failed",
         "cohort_sync_hourly": "failed",
     }
@@ -307,6 +314,7 @@ def test_a_turn_of_a_sync_that_is_under_way_is_skipped_and_a_retry_sends_the_sam
     skipped = runs.run(TEN + HOUR)
     assert runs.states(skipped) == {
         "recent_crm.fix_sync": "skipped",
+        "recent_crm.check_quality": "skipped",
         "recent_crm.deliver_sync": "skipped",
         "cohort_sync_hourly": "success",
     }
@@ -379,6 +387,7 @@ def test_every_other_cadence_and_a_cohort_of_another_database(
     run = once.run(sync="recent_crm")
     assert once.states(run) == {
         "fix_sync": "success",
+        "check_quality": "success",
         "approve_sync": "success",
         "deliver_sync": "success",
         "cohort_sync_once": "success",

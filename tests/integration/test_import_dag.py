@@ -119,6 +119,7 @@ def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Clien
     assert states(run) == {
         "discover_files[-1]": "success",
         "convert_files[0]": "success",
+        "check_quality[-1]": "success",
         "load_files[-1]": "success",
         "report_import[-1]": "success",
     }
@@ -138,6 +139,7 @@ def test_the_dag_runs_twice_and_the_second_changes_nothing(dag: Any, s3: S3Clien
     assert states(again) == {
         "discover_files[-1]": "success",
         "convert_files[-1]": "skipped",
+        "check_quality[-1]": "success",
         "load_files[-1]": "skipped",
         "report_import[-1]": "success",
     }
