@@ -10,12 +10,13 @@ from typing import Literal
 from sluice.cohorts.chains import chain_of
 from sluice.config import Config
 from sluice.config.syncs import Sync
-from sluice.ledger import Ledger, syncs
+from sluice.ledger import Ledger, quality, syncs
 from sluice.ledger.syncs import Chain, ChainState, Turn
+from sluice.quality.results import Result, stopping
 
 StatusState = Literal[
-    "off", "never run", "running", "waiting for approval", "partial", "failed", "declined", "skipped",
-    "superseded", "not sent", "delivered",
+    "off", "never run", "running", "held by its gate", "waiting for approval", "partial", "failed",
+    "declined", "skipped", "superseded", "not sent", "delivered",
 ]  # fmt: skip
 
 _EVERY = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "real_time": timedelta(minutes=1)}
@@ -57,7 +58,10 @@ def _status(sync: Sync, known: Mapping[Chain, ChainState], ledger: Ledger, momen
     delivered = next(
         iter(syncs.turns(ledger, chain=chain, kinds=["regular"], states=["delivered"], limit=1)), None
     )
-    label, reason = _label(sync, state, newest)
+    if newest is not None and newest.state == "stopped":
+        label, reason = _stopped(ledger, newest)
+    else:
+        label, reason = _label(sync, state, newest)
     following = _next(sync, moment) if sync.enabled else None
     return SyncStatus(sync, label, reason, newest, delivered, following)
 
@@ -86,6 +90,24 @@ def _label(sync: Sync, state: ChainState | None, newest: Turn | None) -> tuple[S
     if newest.state == "delivered":
         return "delivered", None
     return ("declined" if newest.state == "declined" else "superseded"), newest.reason
+
+
+def _stopped(ledger: Ledger, turn: Turn) -> tuple[StatusState, str]:
+    """Say why a quality gate has stopped a turn, and what to do."""
+    gate = None if turn.gate is None else quality.by_id(ledger, turn.gate)
+    until = _utc(turn.gate_until)
+    if gate is None:
+        return "held by its gate", f"Until {until}."
+    if gate.state == "released":
+        return "held by its gate", (
+            f"{gate.decided_by} released it: clear check_quality of the run {turn.run} before {until}."
+        )
+    failed = [str(each) for each in stopping(map(Result.from_json, gate.results))]
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return "held by its gate", (
+        f"{failed[0]}{more}. Until {until}; `sluice quality show {gate.id}` says how to release or discard"
+        " it."
+    )
 
 
 def _last_change(turn: Turn) -> datetime:

@@ -13,7 +13,7 @@ from sluice.cohorts.turns import decline
 from sluice.config import Config, load_config
 from sluice.errors import SluiceError
 from sluice.lake import Lake
-from sluice.ledger import Ledger, syncs
+from sluice.ledger import Ledger, quality, syncs
 
 PEOPLE = [(1, "ann"), (2, "bob"), (3, None)]
 
@@ -173,6 +173,25 @@ def test_what_waits_and_what_was_skipped_meanwhile_is_said(shell):
     found = shell.status("files")
     assert (found.state, found.reason) == ("declined", "Not today.")
     assert found.delivered.as_of == hour(1)
+
+
+def test_what_a_gate_has_stopped_is_said_with_what_to_do(shell):
+    shell.turn("files", 1, [(number, "ann") for number in range(200)])
+    turn = shell.fix("files", 2).turn
+    gate = shell.there.check(shell.config.sync("files"), turn.number, "run 2")
+    shell.fix("files", 3)
+    found = shell.status("files")
+    assert found.state == "held by its gate"
+    assert found.reason == (
+        "expect_row_count_to_keep() failed: observed 3 rows; 200 before (history). Until"
+        f" {gate.held_until:%Y-%m-%d %H:%M} UTC; `sluice quality show {gate.id}` says how to release or"
+        " discard it."
+    )
+    assert any("held by its quality gate: turn 2 of files" in line for line in shell.run("status"))
+    quality.release(shell.there.ledger, gate, "ann", "They are right.")
+    assert "ann released it: clear check_quality of the run run 2" in shell.status("files").reason
+    shell.there.check(shell.config.sync("files"), turn.number, "run 2")
+    assert shell.status("files").state == "waiting for approval"
 
 
 def test_a_failure_is_said_until_a_turn_is_delivered(shell, monkeypatch):

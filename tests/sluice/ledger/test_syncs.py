@@ -229,6 +229,72 @@ def test_a_declined_turn_cannot_be_approved_any_more(ledger):
     syncs.claim(ledger, CHAIN, "b", 60)
 
 
+def test_a_stopped_turn_keeps_others_off_until_it_is_passed(ledger):
+    soon = ledger.now() + timedelta(hours=1)
+    claim, one = fixed(ledger, "a")
+    stopped = syncs.stop(ledger, claim, one, "gate 1", soon)
+    assert (stopped.state, stopped.gate, stopped.gate_until) == ("stopped", "gate 1", soon)
+    with pytest.raises(SyncBusy, match="says why, and how to release or discard it"):
+        syncs.claim(ledger, CHAIN, "b", 60)
+    with pytest.raises(SyncBusy, match="approval does not release it"):
+        syncs.approve(ledger, stopped, "ann", 60)
+    claim = syncs.claim(ledger, CHAIN, "a", 60)
+    with pytest.raises(TurnLost):
+        syncs.begin_sending(ledger, claim, stopped, 60)
+    passed = syncs.pass_gate(ledger, claim, stopped, "gate 1", 60)
+    assert (passed.state, passed.gate, passed.gate_until) == ("fixed", "gate 1", None)
+    with pytest.raises(SyncBusy, match="still working"):
+        syncs.claim(ledger, CHAIN, "b", 60)
+    assert syncs.begin_sending(ledger, claim, passed, 60).sent
+
+
+def test_a_stopped_turn_goes_on_waiting_for_its_approval(ledger):
+    until = ledger.now() + timedelta(hours=3)
+    claim, held = fixed(ledger, "a", state="held", held_until=until)
+    syncs.stop(ledger, claim, held, "gate 1", until)
+    claim = syncs.claim(ledger, CHAIN, "a", 60)
+    passed = syncs.pass_gate(ledger, claim, held, "gate 1", 60)
+    assert passed.state == "held"
+    assert passed.held_until >= until
+    with pytest.raises(SyncBusy, match="approval"):
+        syncs.claim(ledger, CHAIN, "b", 60)
+    assert syncs.approve(ledger, passed, "ann", 60).state == "fixed"
+
+
+def test_a_turn_that_was_stopped_long_enough_is_given_up(ledger):
+    claim, one = fixed(ledger, "a")
+    syncs.stop(ledger, claim, one, "gate 1", NINE)
+    found = syncs.standing(ledger, syncs.claim(ledger, CHAIN, "b", 60))
+    assert syncs.turn_of(ledger, CHAIN, 1).state == "declined"
+    assert found.last is None
+
+
+def test_no_gate_stops_what_has_begun_to_leave_or_is_anothers(ledger):
+    claim, one = sending(ledger, "a")
+    with pytest.raises(TurnLost):
+        syncs.stop(ledger, claim, one, "gate 1", TEN)
+    end_claim(ledger)
+    _, other = fixed(ledger, "b", TEN)
+    with pytest.raises(TurnLost):
+        syncs.pass_gate(ledger, claim, other, "gate 1", 60)
+    end_claim(ledger)
+    with pytest.raises(TurnLost):
+        syncs.stop(ledger, syncs.claim(ledger, CHAIN, "a", 60), other, "gate 1", TEN)
+
+
+def test_a_run_that_fixes_anew_supersedes_what_its_gate_stopped(ledger):
+    claim, one = fixed(ledger, "a", kind="existing")
+    syncs.stop(ledger, claim, one, "gate 1", ledger.now() + timedelta(hours=1))
+    # A full list of the past is no step of the chain: others go on.
+    fixed(ledger, "b", TEN)
+    assert syncs.turn_of(ledger, CHAIN, 1).state == "stopped"
+    end_claim(ledger)
+    fixed(ledger, "a", kind="existing")
+    assert [syncs.turn_of(ledger, CHAIN, number).state for number in (1, 2, 3)] == [
+        "superseded", "fixed", "fixed",
+    ]  # fmt: skip
+
+
 def test_names_that_were_sent_for_another_moment_are_refused(ledger):
     claim, one = fixed(ledger, "a", commit_key="x_2013-01-02T09-00_existing.csv")
     syncs.finish(ledger, claim, syncs.begin_sending(ledger, claim, one, 60))
