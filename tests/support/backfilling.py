@@ -48,7 +48,7 @@ def backfill(
     """Run a whole backfill; raises HourHeld or QualityStopped if another writer or a gate held hours."""
     bucket = bucket or destination.scripted()
     forced_before = destination.ledger.now() if force else None
-    found = plan(destination, hours, bucket=bucket, forced_before=forced_before, close=True)
+    found = plan(destination, hours, bucket=bucket, forced_before=forced_before, close=True, run=run)
     exporter = ChunkExporter(
         destination.config,
         lake=destination.lake,

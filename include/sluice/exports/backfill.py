@@ -222,12 +222,18 @@ class BackfillPlanner:
         self._config_hash = config_hash(config)
 
     def plan(
-        self, hours: HourRange, *, forced_before: datetime | None = None, close: bool = False
+        self,
+        hours: HourRange,
+        *,
+        forced_before: datetime | None = None,
+        close: bool = False,
+        run: str | None = None,
     ) -> BackfillPlan:
         """Plan a range of hours, both ends inclusive.
 
         `close` first closes it in the lake, once for all its hours; otherwise nothing is written anywhere.
-        With `forced_before`, hours that were published before that moment are exported again.
+        With `forced_before`, hours that were published before that moment are exported again. Hours that
+        quality gates hold are left alone, but for those that they hold for `run`.
 
         Raises WindowError if the whole range lies in the future.
         """
@@ -240,7 +246,7 @@ class BackfillPlanner:
         plans: list[HourPlan] = []
         for project in self._config.projects:
             notes += self._project_notes(project, hours, over_until)
-            plans += self.hour_plans(project, hours, over_until, forced_before)
+            plans += self.hour_plans(project, hours, over_until, forced_before, run)
         notes += _held_notes(plans)
         return BackfillPlan(
             destination=self._config.id,

@@ -206,6 +206,7 @@ class Exporter:
             settled = self._settled(id)
             if settled is not None:
                 return settled
+            self._refuse_given_up(id)
         claim = self._claim(id)
         if isinstance(claim, HourOutcome):
             return claim
@@ -256,6 +257,15 @@ class Exporter:
             # What holds the hour from here on is its gate; the claim would only be in the way of a discard.
             exported.release(self._ledger, claim)
             raise
+
+    def _refuse_given_up(self, id: HourId) -> None:
+        """Leave alone what this run has staged and a person, or time, has given up. Raises QualityStopped."""
+        known = quality.find(self._ledger, gate_of(id, self._run.id))
+        if known is not None and known.state in ("discarded", "expired"):
+            raise QualityStopped(
+                f"What this run had staged of the {id} was given up ({known.state}: {known.reason}). A later"
+                " run or a backfill exports the hour; for this one to do it, clear its task export_events."
+            )
 
     def _stage(self, claim: Claim) -> StagedHour | HourOutcome:
         """Stage a claimed hour, or keep what an earlier try of this run has staged, or find it settled."""

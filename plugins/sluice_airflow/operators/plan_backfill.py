@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from sluice_airflow.backfill_run import PLAN, planner_of, shown
+from sluice_airflow.dag_run import run_id
 from sluice_airflow.export_run import recorded
 from sluice_airflow.flags import flag
 from sluice_airflow.hooks.sluice import SluiceHook
@@ -76,7 +77,9 @@ class PlanBackfillOperator(BaseOperator):
         began = hook.ledger.now()
         dry_run, force = flag("dry_run", self.dry_run), flag("force", self.force)
         forced_before = began if force else None
-        plan = planner_of(self.destination).plan(hours, forced_before=forced_before, close=not dry_run)
+        plan = planner_of(self.destination).plan(
+            hours, forced_before=forced_before, close=not dry_run, run=run_id(context)
+        )
         for line in plan.text():
             self.log.info("%s", line)
         order: Any = self.order

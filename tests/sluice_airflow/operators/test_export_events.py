@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from checked_exports import check
 from lake_staging import stage
 
 from sluice.access.errors import BucketAccessError, BucketUnavailable
@@ -163,6 +164,7 @@ def test_it_stages_without_anything_to_be_seen(configure, s3, bucket):
 
 def test_an_hour_that_is_there_is_not_staged_again(configure, s3, bucket):
     execute(ExportEventsOperator, run_context())
+    check(run_context())
     execute(PublishHourOperator, run_context())
     before = s3.list_objects_v2(Bucket=bucket)["Contents"]
     # Airflow reprocesses a run in place: the same run id, another run type.
@@ -205,6 +207,7 @@ def test_a_destination_that_is_switched_on_again_takes_up_what_it_missed(configu
     configure(enabled=True)
     context = run_context("scheduled", NOON + 3 * HOUR, run_id="on")
     assert execute(ExportEventsOperator, context)["hours"] == 4
+    check(context)
     execute(PublishHourOperator, context)
     again = execute(ExportEventsOperator, run_context("scheduled", NOON + 4 * HOUR, run_id="next"))
     assert again["hours"] == 1

@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from checked_exports import check
 from export_config import write_export_config
 from lake_staging import stage
 
 from sluice.lake import LoadRequest, load
-from sluice.ledger.exported import HourHeld
+from sluice.ledger import exported
+from sluice.ledger.exported import HourHeld, HourId
+from sluice.quality.gate import QualityStopped
 from sluice_airflow.hooks.sluice import SluiceHook
 from sluice_airflow.operators.export_events import ExportEventsOperator
 from sluice_airflow.operators.publish_hour import PublishHourOperator
@@ -45,6 +48,7 @@ def export(context):
 
 
 def publish(context):
+    check(context)
     return PublishHourOperator(task_id="publish_hour", destination="flights").execute(context)
 
 
@@ -84,8 +88,20 @@ def test_a_manual_run_publishes_all_its_hours(flights, s3, bucket):
     ]
 
 
+def test_what_has_passed_no_gate_stays_invisible(flights, s3, bucket):
+    export(run_context())
+    with pytest.raises(QualityStopped, match="check_quality"):
+        PublishHourOperator(task_id="publish_hour", destination="flights").execute(run_context())
+    assert listing(s3, bucket) == {}
+
+
 def test_without_anything_staged_it_exports_the_hour_itself(flights, s3, bucket):
-    """The staging may be lost between the tasks; the retried task is this one only."""
+    """The staging may be lost between the tasks; what passed its gate has passed it, staged once more."""
+    export(run_context())
+    check(run_context())
+    id = HourId("flights", 187520, NOON)
+    ledger = SluiceHook().ledger
+    exported.stage(ledger, exported.claim(ledger, id, "export_hourly__flights/run-1", 600), None)
     assert publish(run_context())["rows"] == 3
     assert len(listing(s3, bucket)) == 2
 
