@@ -322,6 +322,7 @@ quality_gates = Table(
     UniqueConstraint("pipeline", "name", "run", "unit"),
 )
 Index("quality_gates_by_run", quality_gates.c.run)
+Index("quality_gates_by_time", quality_gates.c.checked_at)
 Index("quality_gates_by_state", quality_gates.c.pipeline, quality_gates.c.name, quality_gates.c.state)
 
 # --- What configuration was in force ---

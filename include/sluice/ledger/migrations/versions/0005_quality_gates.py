@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("pipeline", "name", "run", "unit"),
     )
     op.create_index("quality_gates_by_run", "quality_gates", ["run"])
+    op.create_index("quality_gates_by_time", "quality_gates", ["checked_at"])
     op.create_index("quality_gates_by_state", "quality_gates", ["pipeline", "name", "state"])
     with op.batch_alter_table("sync_turns") as table:
         table.add_column(sa.Column("gate", sa.String(length=32), nullable=True))
@@ -52,5 +53,6 @@ def downgrade() -> None:
         table.drop_column("gate_until")
         table.drop_column("gate")
     op.drop_index("quality_gates_by_state", table_name="quality_gates")
+    op.drop_index("quality_gates_by_time", table_name="quality_gates")
     op.drop_index("quality_gates_by_run", table_name="quality_gates")
     op.drop_table("quality_gates")
