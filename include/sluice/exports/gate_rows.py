@@ -12,12 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.config.filters import FilterConfig
+from sluice.exports.ahead import ahead
 from sluice.exports.filters import EventFilter
 from sluice.exports.lake_errors import explained_rows
 from sluice.exports.ranges import HOUR
 from sluice.lake import EventReader
 from sluice.lake.schema import EVENTS
 
+# Batches of 20,000 rows of few columns.
+_AHEAD = 4
 _HOUR_MICROSECONDS = 3_600_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,7 +75,8 @@ class GateRows:
 
     def _watched(self) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self._batches()
+            # The engine takes one batch at a time: the next ones are decoded meanwhile.
+            yield from ahead(self._batches(), _AHEAD)
         except Exception as failure:
             self.failure = failure
             raise
