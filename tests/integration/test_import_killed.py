@@ -29,6 +29,12 @@ STEPS = (
     Point("sluice.ledger.files:stage", "after"),
     # The second, which is now the only one left.
     Point("sluice.ledger.files:stage", "after"),
+    # The gate.
+    Point("loading:check_load"),
+    Point("sluice.ledger.quality:record"),
+    Point("sluice.ledger.quality:record", "after"),
+    Point("sluice.quality.gate:write_report", "after"),
+    Point("sluice.imports.load:require_checked"),
     Point("sluice.lake.snapshot:Snapshot.open", "after"),
     Point(_SIDE),
     Point(_SIDE, "after"),

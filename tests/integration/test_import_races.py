@@ -18,6 +18,8 @@ pytestmark = pytest.mark.integration
 
 DECIDED = Point("sluice.lake.snapshot:Snapshot.append_side_rows")
 LISTED = Point("sluice.ledger.files:take_back", "after")
+# What a gate checks must be what both of them load.
+STAGED = Point("loading:check_and_load")
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def sum_of(world: World, jobs: list[Job], what: str) -> int:
 
 def test_two_tries_of_one_run_at_once_load_each_row_once(world: World) -> None:
     """Airflow may take a worker for dead that is not: the second try has the same name and the same files."""
-    twice = [Job("first", meet=(LISTED, DECIDED), notes=name) for name in ("one", "two")]
+    twice = [Job("first", meet=(LISTED, STAGED, DECIDED), notes=name) for name in ("one", "two")]
     ends = world.work(*twice)
     # The one that came second may find the staged rows gone: then it says so, and is tried again.
     assert 0 in ends, [world.said(job) for job in twice]
@@ -49,7 +51,8 @@ def test_two_tries_of_one_run_at_once_load_each_row_once(world: World) -> None:
 
 def test_without_the_fence_two_tries_of_one_run_double_the_rows(world: World) -> None:
     """The test above proves something only if it fails without the fence."""
-    world.work(*(Job("first", meet=(LISTED, DECIDED), without="fence", notes=n) for n in ("one", "two")))
+    meet = (LISTED, STAGED, DECIDED)
+    world.work(*(Job("first", meet=meet, without="fence", notes=n) for n in ("one", "two")))
     assert set(world.insert_ids().values()) == {2}
 
 

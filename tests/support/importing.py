@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import loading
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from deltalake import CommitProperties
-from loading import check_and_load
 from sqlalchemy import select
 
 import sluice.imports.load
@@ -315,7 +315,7 @@ def _work(world: World, job: Job, barrier: Any) -> None:
         found = discover(run)
         converted = [convert_batch(run, batch, holder_of(job.run, batch.number)) for batch in found.batches]
         done["staged"] = sum(batch.staged for batch in converted)
-        done["loaded"] = asdict(check_and_load(run))
+        done["loaded"] = asdict(loading.check_and_load(run))
         done["files"] = sluice.imports.report.report_run(run).totals()
     except (SluiceError, OSError) as error:
         # What a task may end with, as when the store does not answer; Airflow tries it again.

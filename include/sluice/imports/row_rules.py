@@ -26,7 +26,7 @@ def _ids(row: Row) -> bool:
 
 
 def _uuid(row: Row) -> bool:
-    return row["uuid"] is not None and _UUID.fullmatch(row["uuid"]) is not None
+    return row["uuid"] is None or _UUID.fullmatch(row["uuid"]) is not None
 
 
 def _dictionaries(row: Row) -> bool:
@@ -42,7 +42,7 @@ def _is_object(text: str) -> bool:
 
 _Rule = tuple[str, Callable[[Row], bool], str]
 _EVERY: tuple[_Rule, ...] = (
-    ("expect_staged_uuids_to_be_in_form", _uuid, "uuid is a UUID."),
+    ("expect_staged_uuids_to_be_in_form", _uuid, "uuid is a UUID, or missing."),
     (
         "expect_staged_dictionaries_to_be_objects",
         _dictionaries,
