@@ -65,6 +65,13 @@ class Column:
         """SQL that is equal for equal values of the column, and null for none."""
         return _json_key(self.type, self.value) if self.kind == "json" else self.value
 
+    @property
+    def shown(self) -> str:
+        """SQL of the value as a person writes it, where values are shown."""
+        if self.kind == "time":
+            return f"strftime(make_timestamp({self.value}), '%Y-%m-%dT%H:%M:%S.%fZ')"
+        return f"{self.value}::BOOLEAN" if self.kind == "boolean" else self.value
+
     def members(self, values: Iterable[Any]) -> tuple[list[str], int]:
         """Return the keys, as SQL and each once, of the values of a set, and how many can be none of them."""
         every = {self._alike(value): self._member(value) for value in values}
@@ -151,6 +158,12 @@ class Columns:
         return (
             f"(SELECT {', '.join(self._second)} FROM (SELECT {', '.join(self._first)} FROM {self._relation}))"
         )
+
+    def read(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Read the columns that were asked for as they are. Raises duckdb.Error if they cannot be read."""
+        used = dict.fromkeys(name if name in self._types else name.split(".", 1)[0] for name in self._asked)
+        counted = ", ".join(["count(*)", *(f"count({identifier(name)})" for name in used)])
+        connection.execute(f"SELECT {counted} FROM {self._relation}").fetchall()
 
     def _prepare(self, name: Any) -> Column:
         if not isinstance(name, str) or not self.has(name):

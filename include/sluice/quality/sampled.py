@@ -104,6 +104,8 @@ def _validate(
     """Return what Great Expectations says of each expectation, or why it does not take it."""
     if not expectations:
         return []
+    # It tells of each of its functions, and of folders for pages that nobody makes.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Of pandas and marshmallow, about what Great Expectations does with them.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -144,8 +146,6 @@ def _frames() -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    # It tells of a folder for pages that nobody makes.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
