@@ -269,9 +269,7 @@ def test_one_writer_publishes_and_the_others_say_so(filled):
         filled.run("native")
     # The chunk did what it could.
     assert set(ids_of(filled)) == {"187520_2013-01-02_13"}
-    assert [outcome.action for outcome in filled.publish("hourly", "scheduled")] == [
-        "published"
-    ]
+    assert [outcome.action for outcome in filled.publish("hourly", "scheduled")] == ["published"]
     assert backfill(filled, "chunk", hours) == []
     assert [outcome.action for outcome in filled.run("native")] == ["unchanged"]
     for n in range(2):
