@@ -69,11 +69,14 @@ def propose_suite(access: EnvironmentAccess, of: str, first: datetime | None, en
         proposals = propose(data.connection, data.subject, unit=data.unit, units=data.units)
     if not proposals:
         raise SluiceError(f"There are no {data.what}: name a period that has some with --from and --to.")
-    heading = (
-        f"Drafted by `sluice quality propose {of}` from {data.what}.",
-        f"All of it was true of each {data.unit}. Keep what is meant: `critical` (the default) stops the",
-        f"data, `warning` is only shown. It goes into {thing.source_file}.",
-    )
+    heading = [
+        f"Drafted by `sluice quality propose {of}` from",
+        f"{data.what}.",
+        f"All of it was true of each {data.unit}. Keep what is meant: what is `critical` (the default) stops",
+        "the data if it fails, a `warning` is only shown.",
+    ]
+    if thing.quality.model_fields_set:
+        heading.append(f"{thing.source_file} has a key `quality` already: add to its expectations.")
     click.echo(text_of(proposals, heading), nl=False)
 
 
@@ -132,8 +135,9 @@ def _exported(
     period = _offer(connection, lake, export.projects, conditions, first, end)
     hour = "date_trunc('hour', server_upload_time::TIMESTAMP)::VARCHAR"
     columns = [name for name in EVENT_COLUMNS if name not in {*JSON_COLUMNS, *_OWN_COLUMNS}]
-    columns += ["server_upload_time"]
-    subject = Subject(_ROWS, columns, _PROPERTIES, f"app || ' ' || {hour}", AMPLITUDE_ID)
+    subject = Subject(
+        _ROWS, columns, _PROPERTIES, ["server_upload_time"], f"app || ' ' || {hour}", AMPLITUDE_ID
+    )
     what = f"events of {export.source_file}, uploaded {period}"
     return _Data(connection, subject, what, "hour", period.hours * len(export.projects))
 
@@ -149,7 +153,7 @@ def _imported(
     conditions = [f"source = {literal(source.id)}"]
     period = _offer(connection, lake, (source.project,), conditions, first, end)
     columns = [name for name in columns_of_import(source) if name not in {*JSON_COLUMNS, *_OWN_COLUMNS}]
-    subject = Subject(_ROWS, columns, _PROPERTIES, "epoch_us(loaded_at::TIMESTAMP)", AMPLITUDE_ID)
+    subject = Subject(_ROWS, columns, _PROPERTIES, by="epoch_us(loaded_at)", person=AMPLITUDE_ID)
     return _Data(connection, subject, f"events of {source.source_file}, uploaded {period}", "load")
 
 

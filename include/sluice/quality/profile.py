@@ -63,13 +63,15 @@ _ORDERED = (("server_upload_time", "event_time"), ("client_upload_time", "client
 class Subject:
     """A table or view of the connection, and what of it is looked at.
 
-    `columns` are looked at as they are, `json` only for the properties in them. `by` is an SQL expression
-    whose values tell apart what one gate sees (hours, loads); `person` the column that names people.
+    `columns` are looked at as they are, `json` only for the properties in them, `beside` only to compare
+    others with. `by` is an SQL expression whose values tell apart what one gate sees (hours, loads); `person`
+    is the column that names people.
     """
 
     relation: str
     columns: Sequence[str]
     json: Sequence[str] = ()
+    beside: Sequence[str] = ()
     by: str | None = None
     person: str | None = None
 
@@ -130,7 +132,8 @@ def profile(connection: duckdb.DuckDBPyConnection, subject: Subject) -> Profile:
     found = _groups(connection, columns, looked)
     if not found.rows:
         return found
-    _facts(connection, columns, looked, found)
+    times = looked | {name: columns[name] for name in subject.beside}
+    _facts(connection, columns, times, found)
     by_name = {facts.name: facts for facts in found.columns}
     _sets(connection, columns, looked, by_name, subject.person)
     _proofs(connection, columns, looked, by_name)

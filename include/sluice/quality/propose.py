@@ -110,7 +110,9 @@ def _of_column(facts: ColumnFacts, unit: str) -> Iterator[Proposal]:
             Expectation(
                 "expect_column_values_to_be_in_set", {**column, "value_set": list(facts.values)}, "warning"
             ),
-            f"{len(facts.values)} different values, each in at least {MIN_ROWS} rows.",
+            "Always the same value."
+            if len(facts.values) == 1
+            else f"{len(facts.values)} different values, each in at least {MIN_ROWS} rows.",
         )
     elif facts.form is not None:
         yield Proposal(

@@ -75,8 +75,11 @@ ROWS = ("expect_table_row_count_to_be_between", None)
 def test_a_destination(folder):
     done = propose(folder, "export/flights")
     assert done.exit_code == 0, done.output
-    assert "events of exports/flights.yaml, uploaded 2013-01-02 00:00 to 2013-01-03 00:00 UTC" in done.output
+    assert (
+        "# events of exports/flights.yaml, uploaded 2013-01-02 00:00 to 2013-01-03 00:00 UTC" in done.output
+    )
     assert "ann" not in done.output
+    assert "already" not in done.output
     (export,) = added(folder, "exports/flights.yaml", done.output).exports
     found = asked(export)
     assert found[IN_SET, "event_type"]["value_set"] == ["cancelled", "flown"]
@@ -151,3 +154,10 @@ def test_a_portfolio_is_looked_at_by_the_names_of_its_properties(folder, lake):
 def test_what_cannot_be_drafted_is_said(folder, arguments, words):
     done = propose(folder, *arguments)
     assert words in str(done.exception)
+
+
+def test_a_file_that_has_a_suite_is_said(folder):
+    path = folder / "exports" / "flights.yaml"
+    path.write_text(path.read_text() + "quality: {sample_rows: 100}\n")
+    done = propose(folder, "export/flights")
+    assert "# exports/flights.yaml has a key `quality` already: add to its expectations.\n" in done.output
