@@ -78,8 +78,8 @@ def evaluate_exact(
 
 
 def is_exact(expectation: Expectation) -> bool:
-    """Whether it is evaluated over all rows; one for certain rows only is looked at in the sample."""
-    return expectation.type in _BUILDERS and expectation.kwargs.get("row_condition") is None
+    """Whether it is evaluated over all rows."""
+    return expectation.type in _BUILDERS
 
 
 def _compiled(expectation: Expectation, columns: Columns) -> Check | Unanswerable:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -41,56 +42,49 @@ def evaluate_sampled(
     """
     if GROUP not in frame:
         return {None: _validated(expectations, frame, show_values)}
-    groups: dict[Hashable, pd.DataFrame] = {
-        key: rows.drop(columns=GROUP) for key, rows in frame.groupby(GROUP, sort=True)
-    }
-    together = [each for each in expectations if _about_one_row(each)]
-    apart = [each for each in expectations if not _about_one_row(each)]
-    every: dict[Hashable, list[Result]] = {}
-    shared = _by_group(together, frame, groups, show_values)
-    for key, rows in groups.items():
-        found = dict(zip(map(id, apart), _validated(apart, rows, show_values), strict=True)) | shared[key]
-        every[key] = [found[id(expectation)] for expectation in expectations]
-    return every
-
-
-def _about_one_row(expectation: Expectation) -> bool:
-    return expectation.type.startswith(_ABOUT_ONE_ROW) and expectation.kwargs.get("row_condition") is None
+    keys: list[Hashable] = frame[GROUP].tolist()
+    whole = frame.drop(columns=GROUP).reset_index(drop=True)
+    together = [each for each in expectations if each.type.startswith(_ABOUT_ONE_ROW)]
+    apart = [each for each in expectations if not each.type.startswith(_ABOUT_ONE_ROW)]
+    every: dict[Hashable, dict[int, Result]] = {key: {} for key in keys}
+    for expectation, found in zip(together, _validate(together, whole, show_values), strict=True):
+        for key, result in _by_group(expectation, found, whole, keys, show_values).items():
+            every[key][id(expectation)] = result
+    for key, results in every.items():
+        rows = whole[[each == key for each in keys]] if apart else whole
+        results |= zip(map(id, apart), _validated(apart, rows, show_values), strict=True)
+    return {key: [results[id(each)] for each in expectations] for key, results in every.items()}
 
 
 def _by_group(
-    expectations: Sequence[Expectation],
+    expectation: Expectation,
+    found: Mapping[str, Any] | str,
     frame: pd.DataFrame,
-    groups: Mapping[Hashable, pd.DataFrame],
+    keys: Sequence[Hashable],
     show_values: bool,
-) -> dict[Hashable, dict[int, Result]]:
-    """Look at all rows at once, and tell the groups by the rows that failed."""
-    whole = frame.drop(columns=GROUP).reset_index(drop=True)
-    keys = frame[GROUP].reset_index(drop=True)
-    every: dict[Hashable, dict[int, Result]] = {key: {} for key in groups}
-    for expectation, found in zip(expectations, _validate(expectations, whole, show_values), strict=True):
-        failed = None if isinstance(found, str) else found["result"].get("unexpected_index_list")
-        if failed is None:
-            same = _result(expectation, found, show_values)
-            for key in groups:
-                every[key][id(expectation)] = same
-            continue
-        present = whole[expectation.kwargs["column"]].notnull()
-        considered = keys[present].value_counts()
-        unexpected = keys.iloc[failed].value_counts()
-        for key in groups:
-            rows, wrong = int(considered.get(key, 0)), int(unexpected.get(key, 0))
-            mine = [row for row in failed if keys.iloc[row] == key] if show_values and wrong else []
-            values = whole[expectation.kwargs["column"]].iloc[mine[:MAX_VALUES]]
-            every[key][id(expectation)] = Result(
-                expectation,
-                not rows or (rows - wrong) / rows >= expectation.kwargs.get("mostly", 1),
-                "sample",
-                checked=rows,
-                unexpected=wrong,
-                values=_texts(values),
-            )
-    return every
+) -> dict[Hashable, Result]:
+    """Tell the groups apart by the rows that failed when all were looked at."""
+    failed = None if isinstance(found, str) else found["result"].get("unexpected_index_list")
+    if failed is None:
+        # It was not asked of the rows: of a column's type, or it raised.
+        return dict.fromkeys(keys, _result(expectation, found, show_values))
+    column = frame[expectation.kwargs["column"]]
+    considered = Counter(key for key, there in zip(keys, column.notnull(), strict=True) if there)
+    unexpected: dict[Hashable, list[int]] = {key: [] for key in keys}
+    for place in failed:
+        unexpected[keys[place]].append(place)
+    mostly = expectation.kwargs.get("mostly", 1)
+    return {
+        key: Result(
+            expectation,
+            not considered[key] or (considered[key] - len(places)) / considered[key] >= mostly,
+            "sample",
+            checked=considered[key],
+            unexpected=len(places),
+            values=_texts(column.iloc[places[:MAX_VALUES]]) if show_values else (),
+        )
+        for key, places in unexpected.items()
+    }
 
 
 def _validated(expectations: Sequence[Expectation], frame: pd.DataFrame, show_values: bool) -> list[Result]:
@@ -104,8 +98,9 @@ def _validate(
     """Return what Great Expectations says of each expectation, or why it does not take it."""
     if not expectations:
         return []
-    # It tells of each of its functions, and of folders for pages that nobody makes.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):
+        # They tell of each of its functions, and of a folder for pages that nobody makes.
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Of pandas and marshmallow, about what Great Expectations does with them.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
