@@ -24,7 +24,7 @@ CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-u
 # An argument or value is cut here: a set may have thousands of members.
 _MAX_CHARS = 300
 # The class that colours a verdict; its words say the same.
-_COLOURS: dict[State, str] = {
+COLOURS: dict[State, str] = {
     "passed": "good",
     "warned": "warn",
     "held": "bad",
@@ -45,7 +45,7 @@ h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5re
   font-weight: 600; }
 .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: 0; }
-dt, .dim { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
+dt, .dim { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; } a { color: inherit; }
 code, pre { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; unicode-bidi: isolate; }
 pre { background: var(--soft); padding: .5rem .8rem; margin: .2rem 0 .8rem; white-space: pre-wrap; }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; }
@@ -82,7 +82,7 @@ def render(gate: Gate) -> str:
     body = [
         f"<h1>{text(gate.unit)}</h1>",
         f'<p class="dim">{text(gate.pipeline)} {text(gate.name)}</p>',
-        f'<p class="verdict {_COLOURS[gate.state]}">{text(VERDICTS[gate.state])}</p>',
+        f'<p class="verdict {COLOURS[gate.state]}">{text(VERDICTS[gate.state])}</p>',
         _facts(gate, results),
         *_next(gate),
         *_group("What stopped it", "bad", _failed(results), gate),

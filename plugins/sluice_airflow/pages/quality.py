@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # As many gates as the list shows beside those that are held.
 _NEWEST = 50
-_HEADS = ("verdict", "what", "run", "rows", "failed", "warnings", "checked (UTC)", "held until (UTC)")
+_HEADS = ("gate", "verdict", "rows", "failed, warned", "checked (UTC)", "held until (UTC)")
 
 # Without its dependency a page would be public; the pages that FastAPI adds by itself do not have it.
 app = FastAPI(dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
@@ -97,21 +97,20 @@ def _table(title: str, gates: Sequence[Gate], root: str) -> Iterable[str]:
         return
     yield f"<table><tr>{''.join(f'<th>{head}</th>' for head in _HEADS)}</tr>"
     for gate in gates:
-        cells = (
-            gate.unit,
-            gate.run,
-            f"{gate.rows:,}",
-            f"{gate.failed:,}",
-            f"{gate.warnings:,}",
-            f"{gate.checked_at:%Y-%m-%d %H:%M:%S}",
-            f"{gate.held_until:%Y-%m-%d %H:%M}" if gate.state == "held" and gate.held_until else "",
-        )
-        link = f'<a href="{text(root)}/{text(gate.id)}">{text(gate.state)}</a>'
-        name = f"{text(gate.pipeline)} {text(gate.name)}"
-        first, *others = (text(cell) for cell in cells)
-        row = [link, f"{name}<br>{first}", *others]
-        yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>"
+        yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(gate, root))}</tr>"
     yield "</table>"
+
+
+def _cells(gate: Gate, root: str) -> Iterable[str]:
+    from sluice.quality.report import COLOURS, text
+
+    name = f"{text(gate.pipeline)} {text(gate.name)}: {text(gate.unit)}"
+    yield f'<a href="{text(root)}/{text(gate.id)}">{name}</a><p class="dim">{text(gate.run)}</p>'
+    yield f'<b class="{COLOURS[gate.state]}">{text(gate.state)}</b>'
+    yield f"{gate.rows:,}"
+    yield f"{gate.failed:,}, {gate.warnings:,}"
+    yield f"{gate.checked_at:%Y-%m-%d %H:%M:%S}"
+    yield f"{gate.held_until:%Y-%m-%d %H:%M}" if gate.state == "held" and gate.held_until else ""
 
 
 def _sentence(status: int, sentence: str) -> HTMLResponse:
