@@ -4,17 +4,20 @@ Ten and fifty million members of which 5 % leave and as many enter, one property
 would write with pandas, polars or Python's sets. Each contestant runs in a process of its own and reads the
 same snapshots; Sluice writes the lists that the next sync starts from besides. Time and CPU are taken around
 the work, without the imports, memory over the process and what it starts. Before the timing, each must write
-the same rows. Peers: bench/peers. Messages and a whole sync: bench/cohort_messages.py, cohort_real_time.py.
+the same rows; at the end the gate checks what Sluice wrote. Peers: bench/peers. Messages and a whole sync:
+bench/cohort_messages.py, cohort_real_time.py.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import statistics
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,6 +85,11 @@ def _compared(
                 figures[f"{prefix}.{name}.seconds"] / figures[f"{prefix}.sluice.seconds"]
             )
     ours = runs["sluice"][0]
+    gate = _ours(order, "gate")
+    figures |= {
+        f"{prefix}.gate.{name}": gate[name]
+        for name in ("seconds", "cpu_seconds", "sets_seconds", "peak_memory_mb")
+    }
     figures |= {f"{prefix}.sluice.{name}": ours[name] for name in ("diff_seconds", "csv_seconds", "csv_mb")}
     for path in folder.iterdir():
         path.unlink()
@@ -240,7 +248,60 @@ def _diff(order: dict[str, Any]) -> dict[str, Any]:
     return figures | {"csv_mb": sum(file.bytes for file in files) / 1e6}
 
 
+def _gate(order: dict[str, Any]) -> dict[str, Any]:
+    """Check what was written as the gate of a turn does, with its files fetched from a lake's folder."""
+    from sluice.cohorts.list_files import ENTERING, EXITING, MEMBERS
+    from sluice.cohorts.reconcile import TurnLists, compare_members
+    from sluice.cohorts.turn_check import TurnCheck
+    from sluice.config import S3CohortDestination
+    from sluice.config.cohorts import CohortConfig, SyncConfig
+    from sluice.config.syncs import Sync
+    from sluice.lake import Lake
+    from sluice.ledger.syncs import Chain, Turn
+
+    folder = Path(order["folder"])
+    who = {"name": "Bench", "owner": "owner@example.com"}
+    sync = Sync(
+        SyncConfig.model_validate({"id": "crm", "destination": "crm", "cadence": "hourly"}),
+        CohortConfig.model_validate(who | {"id": "gs72ns", "project": 187520, "sql": "SELECT 1"}),
+        S3CohortDestination.model_validate(
+            who | {"id": "crm", "projects": [187520], "kind": "s3", "bucket": "audiences"}
+        ),
+    )
+    members, changes = order["members"], int(order["members"] * CHURN)
+    counts = {"existing": members, "entering": changes, "exiting": changes, "skipped": 0}
+    rows = {"exiting.csv": changes, "entering.csv": changes, "existing.csv": members}
+    rows |= {MEMBERS: members, ENTERING: changes, EXITING: changes}
+    turn = Turn(
+        Chain("crm", "Bench", "gs72ns"), 2, "regular", "fixed", "bench", "hourly", AS_OF, 1, ".", "", "",
+        baseline=1, counts=counts, files=tuple(_staged(folder, name, n) for name, n in rows.items()),
+    )  # fmt: skip
+    (folder / "before").mkdir(exist_ok=True)
+    (folder / "baseline.parquet").replace(folder / "before" / MEMBERS)
+    baseline = replace(turn, number=1, folder="before", files=(_staged(folder / "before", MEMBERS, members),))
+    figures: dict[str, Any] = {}
+    parts: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, clocked(figures):
+        checked = TurnCheck(sync, Lake(str(folder)), turn, baseline, None, Path(scratch)).run()
+    if failed := [str(result) for result in checked.results if not result.success]:
+        raise RuntimeError(f"The gate stops what is right: {failed}")
+    lists = TurnLists(folder / MEMBERS, folder / "before" / MEMBERS, folder / ENTERING, folder / EXITING)
+    with clocked(parts, "sets"):
+        compare_members(lists)
+    (folder / "before" / MEMBERS).unlink()
+    (folder / "before").rmdir()
+    return figures | {"sets_seconds": parts["sets.seconds"]}
+
+
+def _staged(folder: Path, name: str, rows: int) -> Any:
+    from sluice.ledger.syncs import TurnFile
+
+    with (folder / name).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return TurnFile(name, rows, (folder / name).stat().st_size, digest, sent=name.endswith(".csv"))
+
+
 if __name__ == "__main__":
-    WORK = {"prepare": _prepare, "diff": _diff}
+    WORK = {"prepare": _prepare, "diff": _diff, "gate": _gate}
     an_order = json.loads(sys.stdin.read())
     print(json.dumps(WORK[an_order["what"]](an_order)))

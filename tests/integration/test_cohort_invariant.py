@@ -23,6 +23,7 @@ from streaming import REGION, reach
 
 from sluice.access.storage import S3Store
 from sluice.cohorts.fix import fix
+from sluice.cohorts.gate import check_turn
 from sluice.cohorts.turns import deliver
 from sluice.config.cohort_destinations import KinesisCohortDestination, S3CohortDestination
 from sluice.config.syncs import Sync
@@ -108,6 +109,8 @@ class World:
             dice = random.Random(f"{SEED} {sync.id} {name} {attempt}") if faulty else None
             fixed = fix(sync, self.config, self.lake, self.ledger, as_of=as_of, run=name)
             assert fixed.turn is not None, fixed.reason
+            gate = check_turn(sync, self.lake, self.ledger, number=fixed.turn.number, run=name)
+            assert gate is None or gate.state == "passed"
             try:
                 if sync.destination.kind == "s3":
                     done = self._deliver_files(sync, fixed.turn.number, name, dice)

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.integration
 # How a try ends: none at all, or killed at one of its steps.
 STAGING = ("sluice.cohorts.fix:upload", "before", 1)
 FIXED = ("sluice.ledger.syncs:fix", "after", 1)
+CHECKED = ("sluice.ledger.quality:record", "after", 1)
+PASSED = ("sluice.ledger.syncs:pass_gate", "after", 1)
 SENT = {
     "s3": ("sluice.cohorts.deliver_files:_Bucket.put", "after", 2),
     "kinesis": ("sluice.cohorts.deliver_messages:_Courier._put", "after", 1),
@@ -69,7 +71,7 @@ def _kinesis(ends: Ends) -> Any:
 def test_a_killed_process_harms_nobody(ends: Ends, kind: str) -> None:
     there = ends.open()
     # The first turn is killed everywhere, and each time tried again: one turn, sent once.
-    for die in (STAGING, FIXED, SENT[kind], ALL_SENT):
+    for die in (STAGING, FIXED, CHECKED, PASSED, SENT[kind], ALL_SENT):
         assert Work(kind, 1, "first", FIRST, die).start(ends) == -signal.SIGKILL
     assert Work(kind, 1, "first", FIRST).start(ends) == 0
     (turn,) = syncs.turns(there.ledger)
