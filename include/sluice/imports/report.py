@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sluice.imports.held import gate_of
 from sluice.imports.session import ImportRun
 from sluice.ledger import files
 from sluice.ledger.files import SourceFile
@@ -18,10 +19,14 @@ _COUNTS = ("rows_read", "loaded", "duplicate", "ignored", "rejected")
 
 @dataclass(frozen=True)
 class Report:
-    """A run's files in their order; each is done, failed, or still on its way."""
+    """A run's files in their order; each is done, failed, or still on its way.
+
+    `held` are files of other runs that wait behind a quality gate.
+    """
 
     source: str
     files: Sequence[SourceFile]
+    held: int = 0
 
     @property
     def failed(self) -> list[SourceFile]:
@@ -41,8 +46,9 @@ class Report:
     def note(self) -> str:
         """Say in a line what the run did, for the run's note: counts, and the first failed files."""
         totals = self.totals()
+        held = [f"{self.held:,} files of other runs wait behind a quality gate."] if self.held else []
         if not self.files:
-            return "No new files."
+            return " ".join(["No new files.", *held])
         counts = ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS[1:])
         parts = [f"{totals['files']:,} files, {totals['rows_read']:,} rows: {counts}."]
         if self.failed:
@@ -51,7 +57,7 @@ class Report:
             parts.append(f"Failed: {names}{f' and {more:,} more' if more > 0 else ''}.")
         if self.unfinished:
             parts.append(f"{len(self.unfinished):,} files still wait.")
-        return " ".join(parts)
+        return " ".join([*parts, *held])
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON types, small enough for an XCom: 100 files at most, failed ones first."""
@@ -77,6 +83,8 @@ class Report:
         totals = self.totals()
         numbers = "".join(f"{totals[name]:>12,}" for name in _COUNTS)
         yield f"{'sum':<8}{numbers}{'':>9}  {totals['files']:,} files, {totals['failed_files']:,} failed"
+        if self.held:
+            yield f"{self.held:,} files of other runs wait behind a quality gate: sluice quality list --held"
 
 
 _XCOM_FIELDS = frozenset({"key", "state", "reason", "seconds", *_COUNTS})
@@ -84,7 +92,9 @@ _XCOM_FIELDS = frozenset({"key", "state", "reason", "seconds", *_COUNTS})
 
 def report_run(run: ImportRun) -> Report:
     """Read from the ledger what became of the files that a run took up or refused."""
-    return Report(run.source.id, files.of_run(run.ledger, run.source.id, run.run))
+    held = files.held(run.ledger, run.source.id)
+    others = sum(count for name, count in held.items() if name != gate_of(run).run)
+    return Report(run.source.id, files.of_run(run.ledger, run.source.id, run.run), others)
 
 
 def _remarks(file: SourceFile) -> Iterator[tuple[str, dict[str, int]]]:
