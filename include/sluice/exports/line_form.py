@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,18 +45,15 @@ def line_results(lines: Sequence[bytes], *, dialect: Dialect, project: int, hour
     missing, badly_timed, unnamed, no_objects, strangers = (_Failures() for _ in range(5))
     for line in lines:
         event = _parsed(line)
-        if not event.keys() >= keys:
-            missing.add(keys - event.keys())
-        badly_timed.add(key for key in times if not _fits(form, event.get(key), nullable=True))
-        unnamed.add(key for key in ("uuid",) if not _fits(_UUID, event.get(key)))
-        no_objects.add(key for key in dictionaries if not isinstance(event.get(key), dict | None))
-        uploaded = event.get("server_upload_time")
-        here = isinstance(uploaded, str) and uploaded.startswith(start)
-        strangers.add(
-            key
-            for key, fits in (("app", event.get("app") == project), ("server_upload_time", here))
-            if not fits
-        )
+        missing.add(keys.difference(event))
+        badly_timed.add([key for key in times if not _fits(form, event.get(key), nullable=True)])
+        unnamed.add([] if _fits(_UUID, event.get("uuid")) else ["uuid"])
+        no_objects.add([key for key in dictionaries if not isinstance(event.get(key), dict | None)])
+        owned = {
+            "app": event.get("app") == project,
+            "server_upload_time": str(event.get("server_upload_time")).startswith(start),
+        }
+        strangers.add([key for key, holds in owned.items() if not holds])
     count = len(lines)
     return [
         missing.result("expect_line_keys_to_be_whole", {"dialect": dialect, "keys": len(keys)}, count),
@@ -76,11 +73,11 @@ class _Failures:
         self._lines = 0
         self._keys: Counter[str] = Counter()
 
-    def add(self, keys: Iterable[str]) -> None:
+    def add(self, keys: Collection[str]) -> None:
         """Count one line, which fails in these keys, or in none."""
-        before = self._keys.total()
-        self._keys.update(keys)
-        self._lines += self._keys.total() > before
+        if keys:
+            self._lines += 1
+            self._keys.update(keys)
 
     def result(self, type: str, kwargs: dict[str, Any], checked: int) -> Result:
         """Return what came of the rule; keys are no values of an event."""
