@@ -82,13 +82,18 @@ def status(access: EnvironmentAccess) -> None:
 @click.option("--state", type=click.Choice(STATES), help="Only files in this state.")
 @click.pass_obj
 def files_of(access: EnvironmentAccess, source: str, state: str | None) -> None:
-    """List the files of SOURCE in their order, with their rows, seconds and reasons."""
+    """List the files of SOURCE in their order, with their rows, seconds and reasons.
+
+    Files in the state `processing` that a quality gate holds are shown as `held`.
+    """
     config = access.config.source(source)
+    held = {run for of, run in files.runs_of_held(access.ledger) if of == config.id}
     click.echo(f"{'state':<11}" + "".join(f"{head:>12}" for head in _HEADS) + f"{'seconds':>9}  file")
     for file in files.of_source(access.ledger, config.id, state):
         numbers = "".join(_number(getattr(file, name)).rjust(12) for name in _COUNTS)
         seconds = "" if file.seconds is None else f"{file.seconds:.1f}"
-        click.echo(f"{file.state:<11}{numbers}{seconds:>9}  {file.name}")
+        waits = file.state == "processing" and (file.staged or {}).get("run") in held
+        click.echo(f"{'held' if waits else file.state:<11}{numbers}{seconds:>9}  {file.name}")
         if file.reason:
             click.echo(f"{'':11}{file.reason}")
 

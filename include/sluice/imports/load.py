@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
+from sluice.imports.fates import hold_unreconciled, record_fates
 from sluice.imports.gate import require_checked
 from sluice.imports.replay import export_order
 from sluice.imports.session import ImportRun
 from sluice.imports.staging import remove_run
 from sluice.lake import Counts, LoadRequest, StagedFile, load
 from sluice.lake.decision import decide
+from sluice.lake.reconciliation import NotReconciled
 from sluice.lake.replay import decide_replay
 from sluice.ledger import files
 from sluice.ledger.files import SourceFile
@@ -38,7 +40,8 @@ def load_run(run: ImportRun) -> Loaded:
     """Load all files that a run staged and that are not loaded yet, then remove its staged files.
 
     A try after a killed one loads nothing twice: what the log already names is only completed from there.
-    Raises QualityNotChecked or QualityStopped, and loads nothing, if what is staged has not passed its gate.
+    Raises QualityNotChecked or QualityStopped, and loads nothing, if what is staged has not passed its gate,
+    and NotReconciled if what became of the rows does not add up: the gate holds them then.
     """
     source = run.source
     staged = files.staged_by(run.ledger, source.id, run.run)
@@ -62,7 +65,11 @@ def load_run(run: ImportRun) -> Loaded:
             decide=partial(decide_replay, error_budget=budget) if source.replay else decide,
         )
         began = time.monotonic()
-        loaded = load(run.lake, run.ledger, request)
+        try:
+            loaded = load(run.lake, run.ledger, request)
+        except NotReconciled as error:
+            hold_unreconciled(run, error)
+            raise
         took = time.monotonic() - began
         result.files += len(group)
         result.commits += loaded.commits
@@ -72,6 +79,8 @@ def load_run(run: ImportRun) -> Loaded:
             len(group), f"{sum(file.size for file in group):,}", took, f"{loaded.counts.read / took:,.0f}",
             f"{loaded.counts.loaded:,}", f"{loaded.counts.duplicate:,}", len(staged) - result.files,
         )  # fmt: skip
+    if result.files:
+        record_fates(run)
     files.forget_staging(run.ledger, source.id, run.run)
     held = [name for of, name in files.runs_of_held(run.ledger) if of == source.id]
     remove_run(run.lake.filesystem(), source.id, run.run, held)

@@ -21,13 +21,18 @@ from sluice.lake.staged import StagedFile
 from sluice.lake.store import LakeError
 
 _NEXT = (
-    " Nothing of this load was committed. Run the import again: it converts the file anew, if what was staged"
-    " is at fault. If it says the same then, it is a mistake in Sluice that has to be reported."
+    "Nothing of this load was committed. Converted anew, by the source's next run or after `sluice quality"
+    " discard` and `sluice import retry`, the file may be all right; if it says the same then, this is a"
+    " mistake in Sluice that has to be reported."
 )
 
 
 class NotReconciled(LakeError):
-    """Rows of a load have no fate, or two."""
+    """Rows of a load have no fate, or two; `counts` says of which file, and how many."""
+
+    def __init__(self, counts: str) -> None:
+        super().__init__(f"{counts}. {_NEXT}")
+        self.counts = counts
 
 
 def counted(file: StagedFile, *, loaded: int, duplicate: int, refused: int) -> Counts:
@@ -40,7 +45,7 @@ def counted(file: StagedFile, *, loaded: int, duplicate: int, refused: int) -> C
     if found != file.rows_read:
         raise NotReconciled(
             f"{file.uri}: {file.rows_read:,} rows were read, but {found:,} have a fate: {loaded:,} loaded +"
-            f" {duplicate:,} duplicate + {file.ignored:,} ignored + {rejected:,} rejected.{_NEXT}"
+            f" {duplicate:,} duplicate + {file.ignored:,} ignored + {rejected:,} rejected"
         )
     return Counts(file.rows_read, loaded, duplicate, file.ignored, rejected)
 
@@ -50,7 +55,7 @@ def require_staged(file: StagedFile, rows: int) -> None:
     if rows != file.rows:
         raise NotReconciled(
             f"{file.uri}: {file.events} has {rows:,} staged rows, but {file.rows_read:,} rows were read,"
-            f" {file.ignored:,} ignored and {file.rejected:,} rejected: {file.rows:,} should be there.{_NEXT}"
+            f" {file.ignored:,} ignored and {file.rejected:,} rejected: {file.rows:,} should be there"
         )
 
 
@@ -58,7 +63,7 @@ def require_kept(file: StagedFile, rows: int, expected: int) -> None:
     """Raise NotReconciled if not as many rows are written to the rejects as were rejected of a file."""
     if rows != expected:
         raise NotReconciled(
-            f"{file.uri}: {expected:,} rows were rejected, but {rows:,} rejected rows are kept.{_NEXT}"
+            f"{file.uri}: {expected:,} rows were rejected, but {rows:,} rejected rows are kept"
         )
 
 
@@ -91,7 +96,7 @@ def require_written(
         if kept.get(uri, 0) != passed.get(uri, 0):
             raise NotReconciled(
                 f"{uri}: {kept.get(uri, 0):,} rows were to be loaded, but {passed.get(uri, 0):,} rows of it"
-                f" went to the data files.{_NEXT}"
+                f" went to the data files"
             )
     total = sum(kept.values())
     written = sum(json.loads(action.stats)["numRecords"] for action in actions)
@@ -99,5 +104,5 @@ def require_written(
     if not total == written == summed:
         raise NotReconciled(
             f"{total:,} rows of {len(kept):,} files were to be loaded, but the data files have {written:,}"
-            f" and the hours' fingerprints {summed:,}.{_NEXT}"
+            f" and the hours' fingerprints {summed:,}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from gated_import import GatedImport
 from sluice.imports.gate import check_load, gate_of
 from sluice.imports.load import load_run
 from sluice.lake import Lake
+from sluice.lake.decision import Decision, decide
+from sluice.lake.reconciliation import NotReconciled
 from sluice.ledger import Ledger, quality
 from sluice.ledger.quality import Gate
 from sluice.quality.gate import Override, QualityNotChecked, QualityStopped
@@ -234,6 +237,11 @@ def test_good_rows_pass_and_are_loaded(lake: Lake, ledger: Ledger) -> None:
     assert (gate.state, gate.rows, gate.sampled) == ("passed", 53, 53)
     assert gate.gate == gate_of(imports.run())
     assert load_run(imports.run()).counts.loaded == 53
+    recorded = quality.find(ledger, gate_of(imports.run()))
+    assert recorded is not None
+    fates = Result.from_json(recorded.results[-1])
+    assert (recorded.state, fates.success, fates.method) == ("passed", True, "reconciliation")
+    assert fates.observed == "53 rows read, 53 loaded, duplicate, ignored or rejected"
     # A task behind it that is cleared finds nothing to do, and asks for nothing.
     assert load_run(imports.run()).files == 0
     assert imports.states() == {"a": "done", "b": "done", "broken": "failed"}
@@ -346,3 +354,27 @@ def test_no_value_of_a_row_is_shown_unless_the_suite_says_so(
             shown,
         )
     assert "secret-person" not in caplog.text
+
+
+def test_a_load_that_does_not_reconcile_is_held(
+    lake: Lake, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imports = GatedImport(lake, ledger)
+    imports.stage("a", imports.rows("a"))
+    check_load(imports.run())
+
+    def miscounting(*arguments: Any) -> Decision:
+        return replace(decide(*arguments), duplicate_per_file=[3])
+
+    monkeypatch.setattr("sluice.imports.load.decide", miscounting)
+    with pytest.raises(NotReconciled, match="20 rows were read, but 23 have a fate"):
+        load_run(imports.run())
+    gate = quality.find(ledger, gate_of(imports.run()))
+    assert failed(gate) == ["expect_reconciliation"]
+    assert gate is not None
+    assert "bucket/a: 20 rows were read, but 23 have a fate" in Path(lake.uri, str(gate.report)).read_text()
+    monkeypatch.undo()
+    assert_held(imports, gate)
+    # What is staged is as it should be: checked once more, it passes, and a mended load takes it.
+    check_load(imports.run())
+    assert load_run(imports.run()).counts.loaded == 20
