@@ -35,7 +35,7 @@ def retry_file(run: ImportRun, key: str) -> None:
     if file.state == "discovered":
         return
     if file.state not in ("failed", "given_up"):
-        raise NotRetried(_refusal(place, file, "tried again"))
+        raise NotRetried(_refusal(run.ledger, source, file, "tried again"))
     item = describe(run.store.client(), source.bucket, key)
     fault = size_fault(source, item.size) if source.size_policy == "reject" else None
     if fault:
@@ -60,7 +60,7 @@ def give_up_file(ledger: Ledger, source: ImportConfig, key: str, by: str, why: s
     if file.state == "given_up":
         return
     if file.state != "failed":
-        raise NotGivenUp(_refusal(place, file, "given up"))
+        raise NotGivenUp(_refusal(ledger, source, file, "given up"))
     note = f"Given up by {by} on {ledger.now():%Y-%m-%d}{f' ({why})' if why else ''}."
     if not files.give_up(ledger, source.id, file, note):
         raise NotGivenUp(_changed(place))
@@ -70,7 +70,14 @@ def _unknown(source: ImportConfig, key: str) -> str:
     return f"s3://{source.bucket}/{key} was never found for the source {source.id}: give the whole key."
 
 
-def _refusal(place: str, file: SourceFile, what: str) -> str:
+def _refusal(ledger: Ledger, source: ImportConfig, file: SourceFile, what: str) -> str:
+    place = f"s3://{file.bucket}/{file.key}"
+    run = (file.staged or {}).get("run")
+    if (source.id, run) in files.runs_of_held(ledger):
+        return (
+            f"{place} waits behind the quality gate of the run {run}: `sluice quality show {run}` says why,"
+            f" and how to release or discard it. Only failed files are {what}."
+        )
     if file.state == "done":
         return f"{place} is done: its rows are in the lake, and only failed files are {what}."
     return f"{place} is {file.state}: only failed files are {what}, and a run has still to take this one up."

@@ -20,6 +20,7 @@ from sluice.imports.held import tell_held
 from sluice.imports.left_behind import clear_left_behind
 from sluice.imports.load import load_run
 from sluice.imports.report import report_run
+from sluice.imports.retry import NotGivenUp, NotRetried, give_up_file, retry_file
 from sluice.lake import Lake
 from sluice.ledger import Ledger, files, quality
 from sluice.ledger.files import NewFile, holder_of
@@ -82,6 +83,17 @@ def test_other_runs_pass_by_what_is_held(imports: GatedImport, caplog: pytest.Lo
     assert tell_held(imports.run()) == 0
     assert waiting(imports, "run-1") == ["bad", "broken", "good", "new"]
     assert files.claim(imports.ledger, SOURCE, held, holder_of("run-1", 7), 60) is not None
+
+
+def test_a_held_file_is_neither_retried_nor_given_up(imports: GatedImport) -> None:
+    hold(imports)
+    for error, refuse in (
+        (NotRetried, lambda: retry_file(imports.run(""), "good")),
+        (NotGivenUp, lambda: give_up_file(imports.ledger, imports.source, "good", "ann")),
+    ):
+        with pytest.raises(error, match="waits behind the quality gate of the run run-1"):
+            refuse()
+    assert imports.states()["good"] == "processing"
 
 
 def test_clean_ups_pass_by_what_is_held(imports: GatedImport) -> None:
