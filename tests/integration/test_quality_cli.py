@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from exporting import HOUR, Destination
 from sluice.cli import cli
 from sluice.config import load_config
 from sluice.errors import SluiceError
+from sluice.local.connections import aws_connection
 from sluice.quality.gate import QualityStopped
 
 pytestmark = pytest.mark.integration
@@ -42,13 +42,7 @@ def hour(
     (folder / "lake.yaml").write_text(f"uri: {tmp_path}/lake\n")
     file = folder / "exports" / "flights.yaml"
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"quality": QUALITY}))
-    connection = {
-        "conn_type": "aws",
-        "login": s3_access.access_key,
-        "password": s3_access.secret_key,
-        "extra": {"endpoint_url": s3_access.endpoint_url, "region_name": s3_access.region},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3_access))
     monkeypatch.setenv("SLUICE_CONFIG", str(folder))
     monkeypatch.setenv("SLUICE_LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     destination = Destination.make(s3, bucket, tmp_path)
