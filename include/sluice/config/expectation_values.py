@@ -64,6 +64,15 @@ def order(value: Any) -> Any:
     return _instant(value) if isinstance(value, str) else value
 
 
+def is_instant(text: str) -> bool:
+    """Whether a text is a time, or a date, of ISO 8601."""
+    try:
+        _instant(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _instant(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
@@ -94,20 +103,21 @@ class _Type:
     wrong: Callable[[Any], str | None]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(value: Any) -> str | None:
-    return None if _is_number(value) else "is not a number"
+    return None if is_number(value) else "is not a number"
 
 
 def _ratio(value: Any) -> str | None:
-    return None if _is_number(value) and value >= 0 else "is not a number from 0"
+    return None if is_number(value) and value >= 0 else "is not a number from 0"
 
 
 def _positive(value: Any) -> str | None:
-    return None if _is_number(value) and value > 0 else "is not a number greater than 0"
+    return None if is_number(value) and value > 0 else "is not a number greater than 0"
 
 
 def _count(value: Any) -> str | None:
@@ -116,19 +126,14 @@ def _count(value: Any) -> str | None:
 
 
 def _share(value: Any) -> str | None:
-    return None if _is_number(value) and 0 <= value <= 1 else "is not a share"
+    return None if is_number(value) and 0 <= value <= 1 else "is not a share"
 
 
 def _number_or_time(value: Any) -> str | None:
-    if _is_number(value):
+    if is_number(value):
         return None
-    if isinstance(value, str):
-        try:
-            _instant(value)
-        except ValueError:
-            return "is neither a number nor a time"
-        return None
-    return "is neither a number nor a time"
+    good = isinstance(value, str) and is_instant(value)
+    return None if good else "is neither a number nor a time"
 
 
 def _boolean(value: Any) -> str | None:
@@ -230,7 +235,7 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def _numbers(value: Any, length: int | None = None) -> bool:
-    good = isinstance(value, list) and bool(value) and all(map(_is_number, value))
+    good = isinstance(value, list) and bool(value) and all(map(is_number, value))
     return good and (length is None or len(value) == length)
 
 
@@ -246,7 +251,7 @@ def _quantiles(value: Any) -> str | None:
         if (
             not isinstance(pair, list)
             or len(pair) != 2
-            or any(one is not None and not _is_number(one) for one in pair)
+            or any(one is not None and not is_number(one) for one in pair)
         ):
             return "has a value range that is no pair of numbers"
         low, high = pair

@@ -7,7 +7,7 @@ suite imports no more than the standard library.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -100,40 +100,6 @@ def mistakes(type: str, kwargs: Mapping[str, Any]) -> list[Mistake]:
         ),
     ]
     return found or list(_together(type, arguments, kwargs))
-
-
-def columns_named(type: str, kwargs: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield each column that a valid expectation names, and where."""
-    for name, argument in catalogue()[type]["arguments"].items():
-        value = kwargs.get(name)
-        if argument.get("type") == "column" and value is not None:
-            yield ("kwargs", name), value
-        elif argument.get("type") == "columns":
-            for index, column in enumerate(value or ()):
-                yield ("kwargs", name, index), column
-
-
-def column_mistake(
-    path: KeyPath, column: str, columns: Collection[str], dotted: Collection[str]
-) -> Mistake | None:
-    """Say what is wrong with a column's name; those of `dotted` hold JSON, whose properties are columns too.
-
-    A property is what follows the first dot: `event_properties.carrier`.
-    """
-    if column in columns:
-        return None
-    head, dot, name = column.partition(".")
-    if dot and head in dotted and name:
-        return None
-    allowed = ", ".join(columns)
-    if dotted:
-        allowed += f"; or a property such as {next(iter(dotted))}.name"
-    if dot and head in columns and head not in dotted:
-        message = f"{head} holds no properties, so there is no column {column}"
-    else:
-        hint = near(head, dotted) if dot else near(column, columns)
-        message = f"there is no column {column}{hint}"
-    return Mistake(path, message, allowed, column)
 
 
 _MORE = "an expectation of docs/quality-expectations.md"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 from sluice.config.cohorts import CohortConfig
-from sluice.config.expectations import catalogue, column_mistake, columns_named
+from sluice.config.expectation_columns import column_mistake, columns_named, kind_mistakes
+from sluice.config.expectations import catalogue
 from sluice.config.exports import ExportConfig
 from sluice.config.imports import ImportConfig
 from sluice.config.problems import ConfigProblem
-from sluice.event_columns import EVENT_COLUMNS
+from sluice.event_columns import EVENT_COLUMNS, Kind
 
 # Columns whose values are JSON: their properties can be looked at as columns.
 JSON_COLUMNS = tuple(name for name, kind in EVENT_COLUMNS.items() if kind == "json")
@@ -23,12 +24,13 @@ _PIPELINES = {"export": "exports", "import": "imports", "cohort": "cohorts"}
 
 def of_export(export: ExportConfig) -> list[ConfigProblem]:
     """Check a destination's suite: its columns are the keys of an exported event."""
-    return list(_problems(export, "export", EVENT_COLUMNS, JSON_COLUMNS))
+    return list(_problems(export, "export", EVENT_COLUMNS, JSON_COLUMNS, EVENT_COLUMNS))
 
 
 def of_import(source: ImportConfig) -> list[ConfigProblem]:
     """Check a source's suite: its columns are what a converted row has before the load gives it more."""
-    return list(_problems(source, "import", columns_of_import(source), JSON_COLUMNS))
+    columns = columns_of_import(source)
+    return list(_problems(source, "import", columns, JSON_COLUMNS, EVENT_COLUMNS))
 
 
 def columns_of_import(source: ImportConfig) -> list[str]:
@@ -39,8 +41,9 @@ def columns_of_import(source: ImportConfig) -> list[str]:
 
 def of_cohort(cohort: CohortConfig) -> list[ConfigProblem]:
     """Check a cohort's suite: its columns are the ids and the properties, as the query names them."""
-    columns = ("amplitude_id", "user_id", *cohort.properties)
-    return list(_problems(cohort, "cohort", columns, cohort.properties))
+    ids: dict[str, Kind] = {"amplitude_id": "integer", "user_id": "text"}
+    columns = (*ids, *cohort.properties)
+    return list(_problems(cohort, "cohort", columns, cohort.properties, ids))
 
 
 def _problems(
@@ -48,6 +51,7 @@ def _problems(
     pipeline: Literal["export", "import", "cohort"],
     columns: Collection[str],
     dotted: Collection[str],
+    kinds: Mapping[str, Kind],
 ) -> Iterator[ConfigProblem]:
     for index, expectation in enumerate(thing.quality.expectations):
         place = ("quality", "expectations", index)
@@ -59,13 +63,15 @@ def _problems(
                 f"it stands in {' and '.join(_PIPELINES[name] for name in fits)}",
             )
             continue
-        for path, column in columns_named(expectation.type, expectation.kwargs):
-            mistake = column_mistake(path, column, columns, dotted)
-            if mistake is None:
-                continue
-            hint = (
-                "; a row gets it when it is loaded"
-                if column in EVENT_COLUMNS and pipeline == "import"
-                else ""
-            )
+        missing = [
+            (path, mistake)
+            for path, column in columns_named(expectation.type, expectation.kwargs)
+            if (mistake := column_mistake(path, column, columns, dotted))
+        ]
+        for path, mistake in missing:
+            late = pipeline == "import" and mistake.found in EVENT_COLUMNS
+            hint = "; a row gets it when it is loaded" if late else ""
             yield thing.problem((*place, *path), f"{mistake.message}{hint}", mistake.allowed)
+        if not missing:
+            for mistake in kind_mistakes(expectation.type, expectation.kwargs, kinds):
+                yield thing.problem((*place, *mistake.path), mistake.message, mistake.allowed)

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from sqlalchemy import insert
 
 from sluice.cli import cli
+from sluice.cli.config_tables import config_tables
 from sluice.config import ConfigError, load_config
 from sluice.config.imports import ImportConfig
 from sluice.ledger import Ledger
@@ -87,6 +88,18 @@ def test_the_repository_itself_is_in_order():
         "delayed_crm",
     ):
         assert words in result.output
+
+
+def test_a_gate_is_shown_with_how_many_expectations_its_file_adds(folder):
+    expectation = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "user_id"}}
+    change(folder / "exports" / "flights.yaml", quality={"expectations": [expectation]})
+    change(folder / "imports" / "flights.yaml", quality={"enabled": False})
+    gates = {
+        table.title: list(next(column for column in table.columns if column.header == "gate").cells)
+        for table in config_tables(load_config(folder))
+        if table.title in ("Exports", "Imports")
+    }
+    assert gates == {"Exports": ["built-in + 1"], "Imports": ["off"]}
 
 
 def test_all_problems_are_listed_and_the_exit_code_says_so(folder):

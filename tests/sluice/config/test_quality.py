@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from sluice.config.document import DocumentError, read_document
 from sluice.config.expectations import catalogue, usable
+from sluice.config.exports import ExportConfig
 from sluice.config.problems import ConfigProblem
 from sluice.config.quality import QualityConfig
-from sluice.config.quality_checks import GIVEN_AT_LOAD
+from sluice.config.quality_checks import GIVEN_AT_LOAD, of_export
 from sluice.config.validate import build
 from sluice.event_schema import ASSIGNED_AT_LOAD, EXPORT_KEYS, KEPT_BY_REPLAY
 
+EXPORT = {"id": "a", "name": "A", "owner": "a@b.example", "projects": [10], "bucket": "out-bucket"}
 NOT_NULL = "expect_column_values_to_not_be_null"
 
 
@@ -139,6 +141,41 @@ def test_what_a_suite_of_an_export_may_not_ask(folder, quality, words):
     assert folder.load().exports == ()
 
 
+@pytest.mark.parametrize(
+    ("type", "kwargs", "words"),
+    [
+        ("expect_column_values_to_be_between", {"column": "user_id", "min_value": 1},
+         "kwargs.column: user_id holds texts, which have no bounds"),
+        ("expect_column_values_to_be_between", {"column": "event_time", "max_value": 5},
+         "kwargs.max_value: event_time holds times, and max_value is 5"),
+        ("expect_column_max_to_be_between", {"column": "location_lat", "min_value": "2013-01-01"},
+         "kwargs.min_value: location_lat holds numbers, and min_value is '2013-01-01'"),
+        ("expect_column_mean_to_be_between", {"column": "city", "min_value": 1}, "is about numbers"),
+        ("expect_column_values_to_match_regex", {"column": "event_time", "regex": "^2013"},
+         "event_time holds times, and expect_column_values_to_match_regex is about texts"),
+        ("expect_column_values_to_be_in_set", {"column": "country", "value_set": ["US", False]},
+         "kwargs.value_set.1: country holds texts, and is compared with False"),
+        ("expect_column_values_to_be_in_set", {"column": "event_id", "value_set": ["1"]},
+         "event_id holds numbers, and is compared with '1'"),
+        ("expect_column_values_to_be_in_set", {"column": "paying", "value_set": ["yes"]}, "true or false"),
+        ("expect_column_values_to_not_be_in_set", {"column": "event_time", "value_set": ["soon"]},
+         "Allowed: times such as"),
+    ],
+)  # fmt: skip
+def test_a_column_is_asked_about_what_it_holds(folder, type, kwargs, words):
+    folder.export(quality=suite({"type": type, "kwargs": kwargs}))
+    assert words in folder.only_problem()
+
+
+def test_properties_may_hold_anything(folder):
+    folder.export(quality=suite(
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "data.a", "min_value": 1}},
+        {"type": "expect_column_values_to_match_regex", "kwargs": {"column": "data.a", "regex": "^1"}},
+        {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "data.a", "value_set": [1, "x"]}},
+    ))  # fmt: skip
+    assert len(folder.load().exports) == 1
+
+
 def test_a_source_is_asked_about_what_it_has_before_the_load(folder):
     """What a load gives to rows is a column of no staged file, and so of no suite of an import."""
     given = {*ASSIGNED_AT_LOAD} & {*EXPORT_KEYS}
@@ -185,11 +222,14 @@ anything = st.recursive(
     ),
     max_leaves=8,
 )
+columns = st.sampled_from(["user_id", "event_time", "event_properties.a", "paying", "uuid."])
 names = sorted({name for one in usable() for name in catalogue()[one]["arguments"]})
 expectation = st.fixed_dictionaries(
     {"type": st.sampled_from(sorted(catalogue())) | anything},
     optional={
-        "kwargs": st.dictionaries(st.sampled_from(names) | st.text(max_size=8), anything, max_size=5)
+        "kwargs": st.dictionaries(
+            st.sampled_from(names) | st.text(max_size=8), anything | columns, max_size=5
+        )
         | anything,
         "severity": st.sampled_from(["critical", "warning"]) | anything,
         "notes": anything,
@@ -214,4 +254,6 @@ def test_hostile_yaml_gives_a_suite_or_problems_and_nothing_else(content):
     else:
         # What is taken is JSON, in the ledger and in messages alike.
         json.dumps(built.as_json(), allow_nan=False).encode()
+        whole = ExportConfig.model_validate(EXPORT | {"quality": built.as_json()})
+        assert all(str(problem) for problem in of_export(whole))
         assert QualityConfig.model_validate(built.as_json()).as_json() == built.as_json()
