@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,23 +35,53 @@ MESSAGE_KEYS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class SentFile:
-    """What a file was found to hold: its first line, its number of lines, and some of them in their order."""
+    """What a file was found to hold: how many lines, how many of them were looked at, what came of it."""
 
-    first: bytes = b""
-    lines: int = 0
-    picked: list[bytes] = field(default_factory=list)
-
-
-def read_csv_lines(chunks: Iterable[bytes], picker: RowPicker) -> SentFile:
-    """Read a CSV file: its rows are counted and picked, below the header."""
-    return _read(_lines(chunks, quoted=True), picker, header=True)
+    lines: int
+    sampled: int
+    results: list[Result]
 
 
-def read_message_lines(chunks: Iterable[bytes], picker: RowPicker) -> SentFile:
-    """Read a file of messages, one a line."""
-    return _read(_lines(chunks), picker, header=False)
+def read_csv(name: str, chunks: Iterable[bytes], picker: RowPicker) -> SentFile:
+    """Read a CSV file: count its rows below the header, and judge the form of those that are picked.
+
+    The bytes are those of the settings of then: of the header only what every header has is asked.
+    """
+    lines = _Lines(chunks, quoted=True, header=True)
+    whole, ids = (
+        _Judged("expect_rows_to_have_all_columns"),
+        _Judged("expect_amplitude_ids_to_be_whole_numbers"),
+    )
+    header: list[str] = []
+    for line in lines.picked(picker):
+        header = header or _cells(lines.first)
+        cells = _cells(line)
+        whole.add(len(cells) == len(header))
+        ids.add(bool(cells) and _ID.fullmatch(cells[0]) is not None)
+    right = tuple(_cells(lines.first)[:2]) in _ID_NAMES
+    named = Result(
+        Expectation("expect_header_to_name_the_columns", {"file": name}),
+        right,
+        "exact",
+        checked=1,
+        unexpected=int(not right),
+    )
+    return SentFile(lines.count, whole.rows, [named, whole.result(name), ids.result(name)])
+
+
+def read_messages(name: str, chunks: Iterable[bytes], picker: RowPicker) -> SentFile:
+    """Read a file of messages, one a line: count them, and judge those that are picked and their users."""
+    lines = _Lines(chunks)
+    whole, ids = _Judged("expect_messages_to_have_their_keys"), _Judged("expect_users_to_have_a_user_id")
+    for line in lines.picked(picker):
+        message = _object(line)
+        whole.add(_is_whole(message))
+        users = message.get("users") if message is not None else None
+        for user in users if isinstance(users, list) else ():
+            ids.add(_has_id(user))
+    return SentFile(lines.count, whole.rows, [whole.result(name), ids.result(name)])
 
 
 def messages_to_read(messages: int, users: int, sample_rows: int) -> int:
@@ -61,54 +91,54 @@ def messages_to_read(messages: int, users: int, sample_rows: int) -> int:
     return max(_MIN_MESSAGES, -(-sample_rows * messages // max(1, users)))
 
 
-def csv_results(name: str, found: SentFile) -> list[Result]:
-    """Judge a CSV file's header, and the form of the rows that were picked.
+@dataclass
+class _Judged:
+    """How many rows were judged by an expectation, and how many of them failed."""
 
-    The bytes are those of the settings of then: only what every header has is asked.
+    type: str
+    rows: int = 0
+    wrong: int = 0
+
+    def add(self, right: bool) -> None:
+        self.rows += 1
+        self.wrong += not right
+
+    def result(self, name: str) -> Result:
+        return Result(
+            Expectation(self.type, {"file": name}),
+            not self.wrong,
+            "sample",
+            checked=self.rows,
+            unexpected=self.wrong,
+        )
+
+
+class _Lines:
+    """The lines of a file while it streams by, without their breaks; `first` is the header, if it has one.
+
+    `count` says how many others have streamed by.
     """
-    header = _cells(found.first.removesuffix(b"\n"))
-    right = tuple(header[:2]) in _ID_NAMES and found.first.endswith(b"\n")
-    rows = [_cells(line) for line in found.picked]
-    return [
-        Result(
-            Expectation("expect_header_to_name_the_columns", {"file": name}),
-            right,
-            "exact",
-            checked=1,
-            unexpected=int(not right),
-        ),
-        _judged("expect_rows_to_have_all_columns", name, [len(cells) == len(header) for cells in rows]),
-        _judged(
-            "expect_amplitude_ids_to_be_whole_numbers",
-            name,
-            [bool(cells) and _ID.fullmatch(cells[0]) is not None for cells in rows],
-        ),
-    ]
+
+    def __init__(self, chunks: Iterable[bytes], *, quoted: bool = False, header: bool = False) -> None:
+        self._pieces = _pieces(chunks, quoted)
+        self._header = header
+        self.first = b""
+        self.count = 0
+
+    def picked(self, picker: RowPicker) -> Iterator[bytes]:
+        """Give the lines that are picked, and count all."""
+        for data, ends in self._pieces:
+            starts = np.concatenate(([0], ends[:-1] + 1))
+            if self._header:
+                self._header = False
+                self.first = data[: int(ends[0])]
+                starts, ends = starts[1:], ends[1:]
+            for place in picker.pick(self.count, len(ends)).tolist():
+                yield data[int(starts[place]) : int(ends[place])]
+            self.count += len(ends)
 
 
-def message_results(name: str, found: SentFile) -> list[Result]:
-    """Judge the form of the messages that were picked, and of the users in them."""
-    messages = [_object(line) for line in found.picked]
-    users = [
-        user
-        for message in messages
-        if message is not None and isinstance(message.get("users"), list)
-        for user in message["users"]
-    ]
-    return [
-        _judged("expect_messages_to_have_their_keys", name, [_is_whole(message) for message in messages]),
-        _judged("expect_users_to_have_a_user_id", name, [_has_id(user) for user in users]),
-    ]
-
-
-def _judged(type: str, name: str, right: Sequence[bool]) -> Result:
-    wrong = len(right) - sum(right)
-    return Result(
-        Expectation(type, {"file": name}), not wrong, "sample", checked=len(right), unexpected=wrong
-    )
-
-
-def _lines(chunks: Iterable[bytes], *, quoted: bool = False) -> Iterator[tuple[bytes, Any]]:
+def _pieces(chunks: Iterable[bytes], quoted: bool) -> Iterator[tuple[bytes, Any]]:
     """Yield pieces of whole lines, each with the ends of its lines; a last line without its break as well.
 
     With `quoted`, a break between quotes ends no line.
@@ -129,20 +159,6 @@ def _lines(chunks: Iterable[bytes], *, quoted: bool = False) -> Iterator[tuple[b
             yield data, ends
     if rest:
         yield rest, np.array([len(rest)])
-
-
-def _read(pieces: Iterator[tuple[bytes, Any]], picker: RowPicker, *, header: bool) -> SentFile:
-    found = SentFile()
-    for data, ends in pieces:
-        starts = np.concatenate(([0], ends[:-1] + 1))
-        if header:
-            found.first = data[: int(ends[0]) + 1]
-            starts, ends = starts[1:], ends[1:]
-            header = False
-        for place in picker.pick(found.lines, len(ends)).tolist():
-            found.picked.append(data[int(starts[place]) : int(ends[place])])
-        found.lines += len(ends)
-    return found
 
 
 def _cells(line: bytes) -> list[str]:

@@ -58,16 +58,17 @@ def _status(sync: Sync, known: Mapping[Chain, ChainState], ledger: Ledger, momen
     delivered = next(
         iter(syncs.turns(ledger, chain=chain, kinds=["regular"], states=["delivered"], limit=1)), None
     )
-    if newest is not None and newest.state == "stopped":
-        label, reason = _stopped(ledger, newest)
-    else:
-        label, reason = _label(sync, state, newest)
+    label, reason = _label(ledger, sync, state, newest)
     following = _next(sync, moment) if sync.enabled else None
     return SyncStatus(sync, label, reason, newest, delivered, following)
 
 
-def _label(sync: Sync, state: ChainState | None, newest: Turn | None) -> tuple[StatusState, str | None]:
+def _label(
+    ledger: Ledger, sync: Sync, state: ChainState | None, newest: Turn | None
+) -> tuple[StatusState, str | None]:
     """Return the state and why: what goes on now, else what happened last, a failure before a skip."""
+    if newest is not None and newest.state == "stopped":
+        return _stopped(ledger, newest)
     if state is not None and newest is not None and newest.state == "held":
         return "waiting for approval", f"{newest.reason} Until {_utc(newest.held_until)}."
     if state is not None and state.run is not None:

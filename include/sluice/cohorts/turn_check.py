@@ -21,13 +21,7 @@ from sluice.cohorts.list_files import (
     VALUE,
 )
 from sluice.cohorts.reconcile import TurnLists, compare_members, compare_values, without_id
-from sluice.cohorts.sent_lines import (
-    csv_results,
-    message_results,
-    messages_to_read,
-    read_csv_lines,
-    read_message_lines,
-)
+from sluice.cohorts.sent_lines import SentFile, messages_to_read, read_csv, read_messages
 from sluice.cohorts.sorted_blocks import UnorderedList
 from sluice.cohorts.staged_file import StagingError, checked
 from sluice.cohorts.staging import download, reader
@@ -136,7 +130,7 @@ class TurnCheck:
             self._damaged[name + which] = "is gone, or has other bytes than were fixed"
             return None
 
-    def _sent(self) -> tuple[list[tuple[TurnFile, _Sent]], int]:
+    def _sent(self) -> tuple[list[tuple[TurnFile, SentFile]], int]:
         """Read what leaves; return what was found of each file, and how many lines were looked at."""
         found = []
         for file in self.turn.sent_files:
@@ -146,21 +140,17 @@ class TurnCheck:
                 self._damaged[file.name] = "is gone, or has other bytes than were fixed"
         return found, sum(sent.sampled for _, sent in found)
 
-    def _read(self, file: TurnFile) -> _Sent:
+    def _read(self, file: TurnFile) -> SentFile:
         chunks = checked(file, reader(self.lake, self.turn)(file), "")
         rows, seed = self.sync.cohort.quality.sample_rows, f"{self.turn.folder}/{file.name}"
         destination = self.sync.destination
         if isinstance(destination, KinesisCohortDestination):
             users = self.turn.counts["enter_values"] + self.turn.counts["exit_values"]
             picker = RowPicker(file.rows, messages_to_read(file.rows, users, rows), seed)
-            read = read_message_lines(chunks, picker)
-            results = message_results(file.name, read)
-        else:
-            read = read_csv_lines(chunks, RowPicker(file.rows, rows, seed))
-            results = csv_results(file.name, read)
-        return _Sent(read.lines, len(read.picked), results)
+            return read_messages(file.name, chunks, picker)
+        return read_csv(file.name, chunks, RowPicker(file.rows, rows, seed))
 
-    def _files(self, sent: list[tuple[TurnFile, _Sent]]) -> Result:
+    def _files(self, sent: list[tuple[TurnFile, SentFile]]) -> Result:
         """Judge the files by their bytes, their rows, and the turn's counts."""
         counts = self.turn.counts
         wrong = [f"{name} {what}" for name, what in self._damaged.items()]
@@ -251,15 +241,6 @@ class TurnCheck:
                 rows += batch.take(picker.pick(start, len(batch))).to_pylist()
                 start += len(batch)
         return rows
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """A file that leaves: its lines, how many of them were looked at, and what came of it."""
-
-    lines: int
-    sampled: int
-    results: list[Result]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from sluice.cohorts.gate import discard_held, expire_held
 from sluice.cohorts.turn_check import FILES as THE_FILES
 from sluice.cohorts.turn_check import SETS, VALUE_SETS
 from sluice.cohorts.turns import approve
+from sluice.config.projects import Project
 from sluice.config.quality import QualityConfig
 from sluice.errors import SluiceError
 from sluice.ledger import quality, syncs
@@ -205,6 +206,27 @@ def test_a_property_whose_type_changes(cohort_syncs):
     there.properties = {}
     other = kinesis_sync(cohort=cohort)
     assert there.turn(other, hour(1), "a", PEOPLE).outcome == "delivered"
+
+
+def test_a_portfolios_property_stands_for_the_column_of_each_project(cohort_syncs):
+    there = cohort_syncs
+    asked = [
+        {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "plan", "value_set": ["gold"]}},
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "amplitude_id", "min_value": 1}},
+    ]
+    one = s3_sync(
+        cohort={"properties": ["plan"], "quality": {"expectations": asked}}, user_properties=["plan"]
+    )
+    projects = [Project(id=n, name=name, organisation=1) for n, name in ((1, "Web shop"), (2, "App"))]
+    sync = replace(one, sources=tuple(projects))
+    there.properties = {"plan (Web shop)": ["gold"] * 4, "plan (App)": ["gold", "tin", "tin", None]}
+    turn = fixed(there, sync, 1, "a", PEOPLE)
+    gate = there.check(sync, turn.number, "a")
+    (wrong,) = [each for each in gate.results if not each["success"]]
+    assert wrong["expectation"]["kwargs"]["column"] == "plan (App)"
+    assert wrong["unexpected"] == 2
+    columns = [each["expectation"]["kwargs"].get("column") for each in gate.results]
+    assert {"plan (Web shop)", "amplitude_id"} <= set(columns)
 
 
 def test_a_list_of_who_enters_that_misses_one(cohort_syncs):

@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.cohorts.sent_lines import (
-    csv_results,
-    message_results,
-    messages_to_read,
-    read_csv_lines,
-    read_message_lines,
-)
+from sluice.cohorts.sent_lines import messages_to_read, read_csv, read_messages
 from sluice.quality.sample import RowPicker
 
 HEADER = b'amplitudeID,userID,"the ""plan"""\n'
@@ -39,28 +33,27 @@ def csv_of(rows):
     return HEADER + out.getvalue().encode()
 
 
-def failed(results):
-    return {result.expectation.type: result.unexpected for result in results if not result.success}
+def failed(found):
+    return {result.expectation.type: result.unexpected for result in found.results if not result.success}
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(A_VALUE, A_VALUE), max_size=12), st.integers(1, 40))
 def test_rows_are_counted_and_cut_as_a_reader_of_csv_does(values, size):
     rows = [(str(n), *both) for n, both in enumerate(values)]
-    found = read_csv_lines(pieces(csv_of(rows), size), RowPicker(len(rows), 100, "seed"))
-    assert (found.first, found.lines) == (HEADER, len(rows))
-    assert [next(csv.reader(io.StringIO(line.decode(), newline=""))) for line in found.picked] == [
-        list(row) for row in rows
-    ]
-    assert failed(csv_results("existing.csv", found)) == {}
+    found = read_csv("existing.csv", pieces(csv_of(rows), size), RowPicker(len(rows), 100, "seed"))
+    assert (found.lines, found.sampled, failed(found)) == (len(rows), len(rows), {})
 
 
 def test_a_sample_is_bounded_and_from_everywhere():
     data = csv_of([(n, "ann", "gold") for n in range(10_000)])
-    found = read_csv_lines(pieces(data, 1_000), RowPicker(10_000, 10, "seed"))
-    assert found.lines == 10_000
-    ids = [int(line.split(b'"')[1]) for line in found.picked]
-    assert [each // 1_000 for each in ids] == list(range(10))
+    bad = data.replace(b'"7531","ann"', b'"7531"', 1)
+    for wrong, rows in ((data, 10), (data.replace(b'"ann","gold"', b'"ann"'), 10)):
+        found = read_csv("existing.csv", pieces(wrong, 1_000), RowPicker(10_000, rows, "seed"))
+        assert (found.lines, found.sampled) == (10_000, rows)
+        assert failed(found) == ({} if wrong is data else {"expect_rows_to_have_all_columns": rows})
+    found = read_csv("existing.csv", pieces(bad, 1_000), RowPicker(10_000, 10_000, "seed"))
+    assert failed(found) == {"expect_rows_to_have_all_columns": 1}
 
 
 @pytest.mark.parametrize(
@@ -77,19 +70,20 @@ def test_a_sample_is_bounded_and_from_everywhere():
 )
 def test_a_row_that_is_no_row_is_found(line, expected):
     data = csv_of([(1, "", "")]) + line + b'"-3","c","d"\n'
-    found = read_csv_lines([data], RowPicker(3, 100, "seed"))
-    assert expected in failed(csv_results("existing.csv", found))
+    found = read_csv("existing.csv", [data], RowPicker(3, 100, "seed"))
+    assert failed(found)[expected] == 1
 
 
-@pytest.mark.parametrize("header", [b"userID,amplitudeID\n", b"", b"amplitudeID,userID", b"\xff,userID\n"])
+@pytest.mark.parametrize("header", [b"userID,amplitudeID\n", b"", b"\xff,userID\n"])
 def test_a_header_that_names_other_columns_is_found(header):
-    found = read_csv_lines([header], RowPicker(0, 100, "seed"))
-    assert failed(csv_results("existing.csv", found)) == {"expect_header_to_name_the_columns": 1}
+    found = read_csv("existing.csv", [header], RowPicker(0, 100, "seed"))
+    assert failed(found) == {"expect_header_to_name_the_columns": 1}
 
 
 def test_a_value_of_many_bytes_is_a_value():
-    found = read_csv_lines(pieces(csv_of([(1, "a" * 500_000, "b")]), 4_096), RowPicker(1, 1, "seed"))
-    assert failed(csv_results("existing.csv", found)) == {}
+    data = csv_of([(1, "a" * 500_000, "b")])
+    found = read_csv("existing.csv", pieces(data, 4_096), RowPicker(1, 1, "seed"))
+    assert (found.sampled, failed(found)) == (1, {})
 
 
 def lines_of(*messages):
@@ -97,8 +91,9 @@ def lines_of(*messages):
 
 
 def judged(data, size=64):
-    found = read_message_lines(pieces(data, size), RowPicker(data.count(b"\n"), 100, "seed"))
-    return found, failed(message_results("messages.jsonl", found))
+    picker = RowPicker(data.count(b"\n"), 100, "seed")
+    found = read_messages("messages.jsonl", pieces(data, size), picker)
+    return found, failed(found)
 
 
 def test_messages_are_in_form():
