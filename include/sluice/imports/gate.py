@@ -27,7 +27,7 @@ from sluice.quality import counts
 from sluice.quality.evaluate import evaluate
 from sluice.quality.exact import is_exact
 from sluice.quality.gate import Checked, Override, pass_gate, require_open
-from sluice.quality.results import Expectation, Result
+from sluice.quality.results import Expectation, Result, Severity
 from sluice.quality.sample import columns_of, frame_of
 from sluice.quality.suites import suite
 
@@ -67,11 +67,7 @@ def built_in(run: ImportRun) -> list[Expectation]:
     persons = {"column": PERSON} | ({"mostly": _REPLAYED_PERSONS} if run.source.replay else {})
     return [
         _not_null("uuid"),
-        Expectation(
-            "expect_compound_columns_to_be_unique",
-            {"column_list": [FILE, "uuid"]},
-            notes="No file has a row twice.",
-        ),
+        _once_in_a_file("uuid", notes="No file has a row twice."),
         _not_null("event_type"),
         _not_null("event_time"),
         Expectation(
@@ -87,8 +83,16 @@ def built_in(run: ImportRun) -> list[Expectation]:
         Expectation(
             "expect_column_values_to_not_be_null", persons, notes="A row has a user_id or a device_id."
         ),
+        *_of_replay(run),
         Expectation(counts.LIKE_WEEKS_BEFORE, {}, "warning"),
     ]
+
+
+def _of_replay(run: ImportRun) -> Iterator[Expectation]:
+    # An import drops the second row of an insert_id as a duplicate; an export has done so before.
+    if run.source.replay:
+        notes = "What was exported has no event twice, also under two uuids."
+        yield _once_in_a_file("device_id", "$insert_id", severity="warning", notes=notes)
 
 
 def check_load(run: ImportRun, *, override: Override | None = None) -> Gate | None:
@@ -195,6 +199,11 @@ def _faults(file: SourceFile, what: str, expected: int, footer: Footer) -> Itera
         yield Result(expectation, False, "reconciliation", checked=expected, error=footer.fault)
     elif footer.rows != expected:
         yield counts.reconciliation(of, expected, footer.rows, names=("by their conversion", "staged"))
+
+
+def _once_in_a_file(*columns: str, severity: Severity = "critical", notes: str) -> Expectation:
+    kwargs = {"column_list": [FILE, *columns], "ignore_row_if": "any_value_is_missing"}
+    return Expectation("expect_compound_columns_to_be_unique", kwargs, severity, notes)
 
 
 def _not_null(column: str) -> Expectation:

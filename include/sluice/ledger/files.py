@@ -270,9 +270,9 @@ def held(ledger: Ledger, source: str) -> dict[str, int]:
     """Return how many files wait behind a quality gate, by the run as its gate has it."""
     with ledger.begin() as connection:
         rows = connection.execute(
-            select(_gate_run(), func.count())
+            select(_gate_run().label("run"), func.count())
             .where(files.c.source == source, files.c.state == "processing", _held())
-            .group_by(_gate_run())
+            .group_by("run")
         )
         return {run: int(count) for run, count in rows}
 

@@ -135,6 +135,25 @@ def test_the_gate_stops_bad_rows_of_a_replay(lake: Lake, ledger: Ledger, bad: st
     assert_held(imports, gate)
 
 
+def test_doubled_insert_ids_of_a_replay_are_shown_and_missing_ones_are_none(
+    lake: Lake, ledger: Ledger
+) -> None:
+    imports = GatedImport(lake, ledger, replay=True)
+    imports.stage("a", imports.rows("a"))
+    good = check_load(imports.run())
+    assert good is not None
+    assert good.state == "passed"
+    rows = imports.rows("b")
+    for row in rows[4:7]:
+        row["$insert_id"] = "same"
+    imports.stage("b", rows)
+    gate = check_load(imports.run())
+    assert gate is not None
+    assert (gate.state, gate.warnings) == ("warned", 1)
+    [warned] = [one for one in map(Result.from_json, gate.results) if one.warns]
+    assert (warned.expectation.type, warned.unexpected) == (UNIQUE, 3)
+
+
 AMOUNT, COUNTRY = "event_properties.amount", "event_properties.country"
 # What a suite of a data engineer's stops: a converter that drops, changes or confuses a property.
 CONFIGURED: dict[str, tuple[Callable[[Rows], Any], dict[str, Any], bool]] = {
