@@ -23,9 +23,19 @@ def test_a_month_of_flights_goes_through_import_lake_export_and_cohort_sync(tmp_
     assert done.note == "2 files, 51,955 rows: 51,955 loaded, 0 duplicate, 0 ignored, 0 rejected."
     assert done.proof.problems == []
     assert done.written_again == []
-    assert done.tasks == 6
+    assert done.tasks == 9
     assert done.notified.rows == done.notified.expected
     assert [hour.lines for hour in done.proof.hours] == [50, 42, 27]
+    assert done.stopped.problems == []
+    assert (done.stopped.gate.state, done.stopped.repaired) == ("held", 500)
+    assert "expect_column_values_to_match_regex" in done.stopped.shown
+    assert {of.of: (of.gates, of.rows) for of in done.gates} == {
+        "cohort busy_ads": (2, 74),
+        "cohort delayed_crm": (2, 65),
+        "export flights": (3, 119),
+        "import flights": (1, 51_955),
+        "import flights_notified": (3, 1_500),
+    }
     assert done.cohorts.problems == []
     assert list(done.cohorts.files.flows.values()) == [Flow(33, 33, 0), Flow(32, 0, 1)]
     assert list(done.cohorts.messages.flows.values()) == [Flow(37, 37, 0), Flow(37, 5, 5)]

@@ -101,6 +101,18 @@ class AirflowApi:
             for task in tasks
         }
 
+    def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str | None]:
+        """Return the buttons of a task and where they lead."""
+        links: dict[str, str | None] = self._get(
+            f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+        )["extra_links"]
+        return links
+
+    def page(self, url: str) -> str:
+        """Return a page of Airflow's, or nothing if it is not there."""
+        answer = self._http.get(url)
+        return answer.text if answer.status_code == httpx.codes.OK else ""
+
     def wait_for_runs(
         self,
         dag_id: str,

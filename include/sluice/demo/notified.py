@@ -38,6 +38,20 @@ BUCKET = "sluice-notified"
 # The stand-in knows a queue by its name: whichever port it answers at, the connection says.
 QUEUE = f"http://127.0.0.1/123456789012/{BUCKET}"
 
+# What a data engineer knows of this file: a converter cannot tell an airline from an aircraft.
+EXPECTATIONS = [
+    {
+        "type": "expect_column_values_to_match_regex",
+        "kwargs": {"column": "event_properties.carrier", "regex": "^[0-9A-Z]{2}$"},
+        "notes": "An airline has two characters.",
+    },
+    {
+        "type": "expect_column_values_to_match_regex",
+        "kwargs": {"column": "user_id", "regex": "^N[0-9]", "mostly": 0.95},
+        "notes": "An aircraft, by its registration.",
+    },
+]
+
 
 def write_config(folder: Path) -> Path:
     """Write the repository's configuration and one source more, for a project of its own, to `folder`."""
@@ -56,6 +70,7 @@ def write_config(folder: Path) -> Path:
         "connection": "sluice_moto",
         "discovery": "notifications",
         "queue": QUEUE,
+        "quality": {"expectations": EXPECTATIONS},
     }
     (folder / "imports" / f"{SOURCE}.yaml").write_text(yaml.safe_dump(source))
     return folder
@@ -135,10 +150,12 @@ class Notified:
             return "done" if file is not None and file.state == "done" else None
 
         self.wait(state, f"{key} was not loaded", seconds)
-        rows = self.access.lake.events().to_pyarrow_dataset()
-        count: int = rows.count_rows(
-            filter=(field("app") == PROJECT) & (field("object") == f"s3://{BUCKET}/{key}")
-        )
+        return self.rows(field("object") == f"s3://{BUCKET}/{key}")
+
+    def rows(self, of: Any = True) -> int:
+        """Count the rows of the source's project in the lake, all of them or those of a condition."""
+        events = self.access.lake.events().to_pyarrow_dataset()
+        count: int = events.count_rows(filter=(field("app") == PROJECT) & of)
         return count
 
     def wait_idle(self, seconds: float = 240) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from sluice.demo.cohort_report import print_cohorts
+from sluice.demo.gate_report import print_gates
 from sluice.demo.run import Demonstration
 
 
@@ -66,6 +67,7 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
         console.print_json(json.dumps(json.loads(proof.sample)))
 
     print_cohorts(console, done.cohorts)
+    print_gates(console, done.gates, done.stopped)
 
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in done.seconds.items())
     console.print(f"Time: {parts}. Tasks for {len(proof.hours)} hours: {done.tasks}.")
@@ -75,15 +77,16 @@ def print_report(console: Console, done: Demonstration, bucket: str, project: in
         f" {notified.rows:,} of its {notified.expected:,} rows are in the lake."
     )
     wrong = [*proof.problems, *(f"{key} was written again" for key in done.written_again)]
-    for problem in [*wrong, *done.cohorts.problems]:
+    for problem in [*wrong, *done.cohorts.problems, *done.stopped.problems]:
         console.print(f"[bold red]Wrong:[/] {problem}", highlight=False)
     if done.holds:
         console.print(
             "[bold green]The proof holds:[/] hour by hour the exported lines are the flights of the raw file,"
             " no uuid occurs twice, every line has the 55 keys, every hour has its marker,"
             " the second backfill wrote nothing, the files replayed into an empty lake are exported again"
-            " line by line, and the notified file is in the lake. Hour by hour the cohorts' files and"
-            " messages, applied one after the other, make the members that the raw file gives."
+            " line by line, the notified file is in the lake, and nothing of the file that its gate stopped."
+            " Hour by hour the cohorts' files and messages, applied one after the other, make the members"
+            " that the raw file gives."
         )
     else:
         console.print("[bold red]The proof does not hold.[/]")

@@ -16,6 +16,7 @@ from sluice.demo.backfill import backfill
 from sluice.demo.cohorts import HOURS as COHORT_HOURS
 from sluice.demo.cohorts import CohortSyncs, sync_cohorts
 from sluice.demo.flights import monthly_files, some_flights
+from sluice.demo.gates import Gates, StoppedFile, gates_so_far, stop_a_file
 from sluice.demo.notified import DAG as NOTIFIED_DAG
 from sluice.demo.notified import Notified, NotifiedFile
 from sluice.demo.proof import Proof, prove, prove_again
@@ -49,11 +50,19 @@ class Demonstration:
     written_again: list[str]
     notified: NotifiedFile
     cohorts: CohortSyncs
+    gates: list[Gates]
+    stopped: StoppedFile
 
     @property
     def holds(self) -> bool:
-        """Whether both proofs and the notified file hold, and the second backfill wrote nothing."""
-        return self.proof.holds and self.cohorts.holds and self.notified.holds and not self.written_again
+        """Whether both proofs, the notified file and the gate hold, and the second backfill wrote nothing."""
+        return (
+            self.proof.holds
+            and self.cohorts.holds
+            and self.notified.holds
+            and not self.stopped.problems
+            and not self.written_again
+        )
 
 
 def demonstrate(
@@ -112,6 +121,9 @@ def demonstrate(
     seconds["notified import"] = time.monotonic() - began
     say(f"{NOTIFIED_DAG}: {rows} rows loaded")
 
+    stopped = stop_a_file(stack, api, notified, some_flights(some, 2 * NOTIFIED_ROWS, 3 * NOTIFIED_ROWS), say)
+    seconds["stopped import"] = stopped.seconds
+
     api.unpause(EXPORT_DAG)
     first = backfill(stack, api, EXPORT_DAG, FIRST_HOUR, hours, say, max_active_runs=4)
     seconds["backfill"] = first.seconds
@@ -151,6 +163,8 @@ def demonstrate(
         ),
         notified=NotifiedFile(seconds_to_start, rows, NOTIFIED_ROWS),
         cohorts=cohorts,
+        gates=gates_so_far(notified.access.ledger),
+        stopped=stopped,
     )
 
 
