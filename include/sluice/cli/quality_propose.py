@@ -168,14 +168,25 @@ def _members(access: EnvironmentAccess, cohort: CohortConfig, as_of: datetime) -
         path = Path(folder, "members.parquet")
         ledger = access.ledger if cohort.ids_file is not None else None
         take_snapshot(cohort, access.config, access.lake, as_of, path, ledger=ledger, sql_cursor=cursor)
-        names = [project.name for project in access.config.sources_of(cohort)]
-        selects = (
-            f"SELECT {_look(cohort, name)} FROM read_parquet({literal(str(path))})" for name in names or [""]
-        )
-        connection.execute(f"CREATE TEMP VIEW {_ROWS} AS {' UNION ALL '.join(selects)}")
-        subject = Subject(_ROWS, ("user_id", *cohort.properties), by='"$project"', person=AMPLITUDE_ID)
-        what = f"members of {cohort.source_file} as of {as_of:%Y-%m-%d %H:%M} UTC"
-        yield _Data(connection, subject, what, "turn")
+        projects = [project.name for project in access.config.sources_of(cohort)]
+        yield _sent(connection, cohort, projects, path, as_of)
+
+
+def _sent(
+    connection: duckdb.DuckDBPyConnection,
+    cohort: CohortConfig,
+    projects: Sequence[str],
+    path: Path,
+    as_of: datetime,
+) -> _Data:
+    """Offer the members of a file; `projects` are the names of a portfolio's."""
+    selects = (
+        f"SELECT {_look(cohort, name)} FROM read_parquet({literal(str(path))})" for name in projects or [""]
+    )
+    connection.execute(f"CREATE TEMP VIEW {_ROWS} AS {' UNION ALL '.join(selects)}")
+    subject = Subject(_ROWS, ("user_id", *cohort.properties), by='"$project"', person=AMPLITUDE_ID)
+    what = f"members of {cohort.source_file} as of {as_of:%Y-%m-%d %H:%M} UTC"
+    return _Data(connection, subject, what, "turn")
 
 
 def _look(cohort: CohortConfig, project: str) -> str:
