@@ -96,7 +96,7 @@ def test_nothing_open_can_be_given_up(ledger):
         quality.discard(ledger, gate, "ann", "no")
 
 
-@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("attempt", range(3))
 def test_of_a_release_and_a_discard_at_one_moment_one_wins(ledger, attempt):
     gate = held(ledger)
     together = Barrier(2)
@@ -255,7 +255,7 @@ def test_any_order_of_checks_decisions_and_time(ledger):
         run_state_machine_as_test(
             lambda: Gates(pooled),
             settings=settings(
-                max_examples=15,
+                max_examples=10,
                 stateful_step_count=15,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow],

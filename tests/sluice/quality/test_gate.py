@@ -7,7 +7,7 @@ from pyarrow.fs import FileSelector
 
 from sluice.config.quality import QualityConfig
 from sluice.lake import Lake
-from sluice.ledger import quality
+from sluice.ledger import Ledger, quality
 from sluice.ledger.quality import GateId
 from sluice.quality.gate import (
     Checked,
@@ -22,6 +22,12 @@ from sluice.quality.report import render
 
 HOUR = GateId("export", "warehouse", RUN, "hour 2013-01-02T12 of project 187520")
 BROKEN = replace(CARRIERS, error="TypeError: no such type")
+
+
+@pytest.fixture
+def ledger(tmp_path) -> Ledger:
+    """A ledger; that both databases keep gates alike is shown where they are kept."""
+    return Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
 
 
 @pytest.fixture
