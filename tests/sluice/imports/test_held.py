@@ -35,6 +35,12 @@ def imports(lake: Lake, ledger: Ledger) -> GatedImport:
     return GatedImport(lake, ledger)
 
 
+@pytest.fixture
+def on_sqlite(lake: Lake, tmp_path: Path) -> GatedImport:
+    """For what asks nothing new of a database."""
+    return GatedImport(lake, Ledger.open(f"sqlite:///{tmp_path}/one.db"))
+
+
 def hold(imports: GatedImport, run: str = "run-1") -> Gate:
     """Let a run stage a good and a bad file, and one that had failed; its gate holds them."""
     bad = imports.rows("bad")
@@ -85,15 +91,15 @@ def test_other_runs_pass_by_what_is_held(imports: GatedImport, caplog: pytest.Lo
     assert files.claim(imports.ledger, SOURCE, held, holder_of("run-1", 7), 60) is not None
 
 
-def test_a_held_file_is_neither_retried_nor_given_up(imports: GatedImport) -> None:
-    hold(imports)
+def test_a_held_file_is_neither_retried_nor_given_up(on_sqlite: GatedImport) -> None:
+    hold(on_sqlite)
     for error, refuse in (
-        (NotRetried, lambda: retry_file(imports.run(""), "good")),
-        (NotGivenUp, lambda: give_up_file(imports.ledger, imports.source, "good", "ann")),
+        (NotRetried, lambda: retry_file(on_sqlite.run(""), "good")),
+        (NotGivenUp, lambda: give_up_file(on_sqlite.ledger, on_sqlite.source, "good", "ann")),
     ):
         with pytest.raises(error, match="waits behind the quality gate of the run run-1"):
             refuse()
-    assert imports.states()["good"] == "processing"
+    assert on_sqlite.states()["good"] == "processing"
 
 
 def test_clean_ups_pass_by_what_is_held(imports: GatedImport) -> None:
@@ -111,21 +117,21 @@ def test_clean_ups_pass_by_what_is_held(imports: GatedImport) -> None:
     assert imports.states() == dict.fromkeys(("bad", "good", "broken"), "processing") | {"later": "done"}
 
 
-def test_a_release_lets_the_run_load_everything_once(imports: GatedImport) -> None:
-    gate = hold(imports)
-    quality.release(imports.ledger, gate, "ann", "they really have none")
+def test_a_release_lets_the_run_load_everything_once(on_sqlite: GatedImport) -> None:
+    gate = hold(on_sqlite)
+    quality.release(on_sqlite.ledger, gate, "ann", "they really have none")
     # Others still pass it by.
-    assert waiting(imports, "run-2") == []
-    again = check_load(imports.run())
+    assert waiting(on_sqlite, "run-2") == []
+    again = check_load(on_sqlite.run())
     assert again is not None
     assert (again.state, again.is_open) == ("released", True)
     # The file without an event type is one that the lake takes.
-    assert load_run(imports.run()).counts.loaded == 40
-    assert load_run(imports.run()).files == 0
-    assert (len(imports.loaded()), len(set(imports.loaded()))) == (40, 40)
-    assert imports.states() == {"bad": "done", "good": "done", "broken": "failed"}
-    assert imports.staged_folders() == set()
-    assert files.held(imports.ledger, SOURCE) == {}
+    assert load_run(on_sqlite.run()).counts.loaded == 40
+    assert load_run(on_sqlite.run()).files == 0
+    assert (len(on_sqlite.loaded()), len(set(on_sqlite.loaded()))) == (40, 40)
+    assert on_sqlite.states() == {"bad": "done", "good": "done", "broken": "failed"}
+    assert on_sqlite.staged_folders() == set()
+    assert files.held(on_sqlite.ledger, SOURCE) == {}
 
 
 def test_a_release_that_no_run_followed_is_not_waited_for_for_ever(imports: GatedImport) -> None:
@@ -187,9 +193,9 @@ def test_what_is_undecided_expires_with_the_next_run(imports: GatedImport) -> No
 
 @pytest.mark.parametrize("point", ["catch_up", "files.stop", "remove_staged", "after"])
 def test_a_discard_that_is_killed_is_finished_by_the_next_run(
-    imports: GatedImport, monkeypatch: pytest.MonkeyPatch, point: str
+    on_sqlite: GatedImport, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
-    gate = hold(imports)
+    gate = hold(on_sqlite)
 
     def die(*arguments: Any) -> Any:
         raise KeyboardInterrupt
@@ -199,34 +205,34 @@ def test_a_discard_that_is_killed_is_finished_by_the_next_run(
     elif point != "after":
         monkeypatch.setattr(sluice.imports.held, point, die)
     if point == "after":
-        discard(imports, gate)
+        discard(on_sqlite, gate)
     else:
         with pytest.raises(KeyboardInterrupt):
-            discard(imports, gate)
+            discard(on_sqlite, gate)
     monkeypatch.undo()
-    expire_held(imports.run("run-2"))
-    assert set(imports.states().values()) == {"failed"}
-    assert waiting(imports, "run-2") == []
+    expire_held(on_sqlite.run("run-2"))
+    assert set(on_sqlite.states().values()) == {"failed"}
+    assert waiting(on_sqlite, "run-2") == []
     # What was staged is orphaned at worst: the maintenance finds it.
-    for path in Path(imports.lake.uri, "_staging").rglob("*.parquet"):
+    for path in Path(on_sqlite.lake.uri, "_staging").rglob("*.parquet"):
         os.utime(path, (0, 0))
-    clear_left_behind(imports.lake, imports.ledger, WEEK)
-    assert imports.staged_folders() == set()
+    clear_left_behind(on_sqlite.lake, on_sqlite.ledger, WEEK)
+    assert on_sqlite.staged_folders() == set()
 
 
-def test_only_what_was_given_up_is_removed(imports: GatedImport) -> None:
-    gate = hold(imports)
+def test_only_what_was_given_up_is_removed(on_sqlite: GatedImport) -> None:
+    gate = hold(on_sqlite)
     with pytest.raises(SluiceError, match="is held, not discarded"):
-        discard_held(imports.access, gate)
-    assert set(imports.states().values()) == {"processing"}
+        discard_held(on_sqlite.access, gate)
+    assert set(on_sqlite.states().values()) == {"processing"}
 
 
 def test_what_a_killed_load_has_committed_stays_when_the_rest_is_discarded(
-    imports: GatedImport, monkeypatch: pytest.MonkeyPatch
+    on_sqlite: GatedImport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lake's log is ahead of the ledger: the files in it are done, not failed."""
-    imports.stage("good", imports.rows("good"))
-    check_load(imports.run())
+    on_sqlite.stage("good", on_sqlite.rows("good"))
+    check_load(on_sqlite.run())
     real = load_run.__globals__["load"]
 
     def unheard(lake: Lake, ledger: Ledger, request: Any) -> Any:
@@ -239,13 +245,13 @@ def test_what_a_killed_load_has_committed_stays_when_the_rest_is_discarded(
 
     monkeypatch.setattr("sluice.imports.load.load", unheard)
     with pytest.raises(KeyboardInterrupt):
-        load_run(imports.run())
-    assert imports.states() == {"good": "processing"}
-    bad = imports.rows("bad")
+        load_run(on_sqlite.run())
+    assert on_sqlite.states() == {"good": "processing"}
+    bad = on_sqlite.rows("bad")
     bad[0]["event_type"] = None
-    imports.stage("bad", bad)
-    gate = check_load(imports.run())
+    on_sqlite.stage("bad", bad)
+    gate = check_load(on_sqlite.run())
     assert gate is not None
-    discard(imports, gate)
-    assert imports.states() == {"good": "done", "bad": "failed"}
-    assert len(imports.loaded()) == 20
+    discard(on_sqlite, gate)
+    assert on_sqlite.states() == {"good": "done", "bad": "failed"}
+    assert len(on_sqlite.loaded()) == 20
