@@ -1,8 +1,6 @@
 import shlex
-import subprocess
-import sys
 
-from gates import RUN, a_gate
+from gates import a_gate
 
 from sluice.quality.advice import clear_command, steps
 
@@ -31,23 +29,3 @@ def test_a_run_id_is_quoted_for_the_shell():
         "airflow", "dags", "clear", "my_dag", "--run-id", run_id, "--only-failed", "--yes"
     ]  # fmt: skip
     assert clear_command("by hand") is None
-
-
-def test_airflow_knows_the_commands_that_are_advised():
-    """Its own parser reads them, so that a change of its options is noticed here."""
-    commands = [
-        step.command for step in steps(a_gate()) if step.command and step.command.startswith("airflow")
-    ]
-    assert len(commands) == 2
-    program = (
-        "import shlex, sys; from airflow.cli.cli_parser import get_parser\n"
-        "for command in sys.argv[1:]:\n"
-        "    known = get_parser().parse_args(shlex.split(command)[1:])\n"
-        "    print(known.dag_id, known.run_id, known.only_failed, known.yes, sep='|')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *commands], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    dag_id, _, run_id = RUN.partition("/")
-    assert done.stdout.splitlines() == [f"{dag_id}|{run_id}|True|True", f"{dag_id}|{run_id}|False|True"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from gates import RUN, a_gate, held
 
 from sluice.ledger import Ledger, quality
+from sluice.quality.advice import steps
 from sluice.quality.report import render
 
 PAGE = "/sluice/quality/"
@@ -173,3 +175,14 @@ def test_the_ui_has_the_page_under_browse(api_server):
     (view,) = ours["external_views"]
     assert (view["href"], view["category"]) == ("sluice/quality/", "browse")
     assert [one["url_prefix"] for one in ours["fastapi_apps"]] == [PAGE.rstrip("/")]
+
+
+def test_airflow_knows_the_commands_that_a_report_advises():
+    """Its own parser reads them, so that a change of its options is noticed here."""
+    from airflow.cli.cli_parser import get_parser
+
+    commands = [step.command for step in steps(a_gate()) if (step.command or "").startswith("airflow")]
+    read = [get_parser().parse_args(shlex.split(command)[1:]) for command in commands]
+    assert [(one.dag_id, one.run_id, one.only_failed, one.yes) for one in read] == [
+        (DAG_ID, RUN.partition("/")[2], only_failed, True) for only_failed in (True, False)
+    ]
