@@ -26,9 +26,13 @@ def print_gates(console: Console, gates: Sequence[Gates], stopped: StoppedFile) 
             f"{of.seconds:.1f}",
         )
     console.print(table)
-    for of in gates[:1]:
-        console.print(f"Report of a gate that passed, in the lake: {of.newest.report}", soft_wrap=True)
-    console.print(f"A gate that stopped a file: {stopped.link}", soft_wrap=True)
+    largest = max(gates, key=lambda of: of.rows).newest
+    pages = stopped.link.rpartition("/")[0]
+    for what, link, gate in (
+        ("let the largest import pass", f"{pages}/{largest.id}", largest),
+        ("stopped a file with swapped columns", stopped.link, stopped.gate),
+    ):
+        console.print(f"The gate that {what}: {link}, in the lake {gate.report}", soft_wrap=True)
     for text in (stopped.shown, stopped.discarded):
         console.print(text, markup=False, soft_wrap=True)
     console.print(
