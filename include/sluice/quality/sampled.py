@@ -6,6 +6,7 @@ Its import takes seconds and 270 MB, so it is imported only when a suite asks fo
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # As many failing values as a result shows, and as much of each, in characters.
 MAX_VALUES = 20
 MAX_VALUE_LENGTH = 200
+
+# Messages that quote arguments, and no values.
+_ABOUT_THE_SUITE = ("Invalid regular expression", "Values passed to")
 
 # What they say of a row depends on that row alone, so that one look at all rows answers for each group.
 _ABOUT_ONE_ROW = (
@@ -105,6 +109,7 @@ def _validate(
         # Of pandas and marshmallow, about what Great Expectations does with them.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", "This pattern is interpreted as a regular expression")
         import great_expectations as gx
         from great_expectations.expectations.registry import get_expectation_impl
 
@@ -160,7 +165,7 @@ def _result(expectation: Expectation, found: Mapping[str, Any] | str, show_value
     if isinstance(found, str):
         return Result(expectation, False, "sample", error=found)
     if found["exception"]:
-        reason = _reason(found["exception"], show_values)
+        reason = _reason(expectation, found["exception"], show_values)
         return Result(expectation, False, "sample", error=reason)
     facts = found["result"]
     about_rows = "element_count" in facts
@@ -184,20 +189,23 @@ def _observed(facts: Mapping[str, Any], show_values: bool) -> str | None:
     return _text(observed) if show_values and observed is not None else None
 
 
-def _reason(exception: Mapping[str, Any], show_values: bool) -> str:
+def _reason(expectation: Expectation, exception: Mapping[str, Any], show_values: bool) -> str:
     """Say what was raised; a message that may quote a row's value only if the suite shows values."""
-    message = str(exception.get("exception_message", "")).strip().splitlines()
-    last = str(exception.get("exception_traceback", "")).strip().splitlines()
-    name = last[-1].split(":", 1)[0].rsplit(".", 1)[-1] if last else "an error"
-    if show_values or name in ("error", "PatternError", "SchemaError"):
-        return f"Great Expectations raised {name}: {message[0] if message else 'no message'}"
+    for pattern in (expectation.kwargs.get("regex"), *(expectation.kwargs.get("regex_list") or ())):
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            return f"{pattern!r} is no regular expression: {error}"
+    message = _first_line(exception.get("exception_message", ""))
+    if show_values or message.startswith(_ABOUT_THE_SUITE):
+        return f"Great Expectations says: {message}"
     return (
-        f"Great Expectations raised {name}: the expectation does not fit the values"
-        " (show_values: true shows the message, which may quote one)"
+        "Great Expectations cannot ask it of these values; show_values: true shows its message, which may"
+        " quote one"
     )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: object) -> str:
     return " ".join(line.strip() for line in str(error).splitlines()[:3])
 
 
