@@ -13,6 +13,7 @@ from gates import RUN, a_gate, end_time, held
 
 from sluice.cli import cli
 from sluice.errors import SluiceError
+from sluice.lake import Lake
 from sluice.ledger import Ledger, quality
 from sluice.ledger.quality import Gate
 from sluice.quality.report import render
@@ -189,6 +190,15 @@ def test_discard_says_how_the_data_come_back_and_may_be_repeated(shell):
     assert shell.report(gate) == render(found)
     assert "Discarded by ann" in shell.run("quality", "discard", RUN, "--reason", "again", "--by", "bob")
     assert shell.now(gate) == found
+
+
+@pytest.mark.parametrize("pipeline", ["export", "import", "cohort"])
+def test_each_pipeline_gives_up_what_it_has_staged(shell, pipeline):
+    """Here nothing is staged any more, as after a kill in the middle of a discard."""
+    Lake(str(shell.lake)).create()
+    gate = held(shell.ledger, pipeline=pipeline, unit={"cohort": "turn 12"}.get(pipeline, "load"))
+    assert "Discarded by" in shell.run("quality", "discard", RUN, "--reason", "wrong")
+    assert shell.now(gate).state == "discarded"
 
 
 def test_a_discard_of_what_is_not_configured_any_more_is_a_sentence(shell):
