@@ -237,7 +237,7 @@ expectation = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(st.fixed_dictionaries({"expectations": st.lists(expectation, max_size=3) | anything}))
 def test_hostile_yaml_gives_a_suite_or_problems_and_nothing_else(content):
     with tempfile.TemporaryDirectory() as folder:

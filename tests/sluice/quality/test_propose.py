@@ -224,7 +224,7 @@ def columns(draw):
     return values, draw(st.integers(0, 4))
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 150),
     columns(),
