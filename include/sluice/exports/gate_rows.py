@@ -21,6 +21,8 @@ from sluice.lake.schema import EVENTS
 
 # Batches of 20,000 rows of few columns.
 _AHEAD = 4
+# Columns of few distinct texts that every gate looks at.
+_REPEATED = frozenset({"event_type"})
 _HOUR_MICROSECONDS = 3_600_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,7 +55,10 @@ class GateRows:
         self._hours = sorted(hours)
         self._columns = list(dict.fromkeys(["server_upload_time", *columns]))
         self._filter = EventFilter(filter) if filter else None
-        self._schema = pa.schema([EVENTS.field(name) for name in self._columns])
+        unpacked = self._filter.columns if self._filter else ()
+        self._schema = pa.schema([_field(name, name not in unpacked) for name in self._columns])
+        extra = [EVENTS.field(name) for name in unpacked if name not in self._columns]
+        self._needed = pa.schema([*self._schema, *extra])
         self.in_lake: Counter[int] = Counter()
         self.let_through: Counter[int] = Counter()
         self._counted = False
@@ -85,16 +90,22 @@ class GateRows:
         in_lake: Counter[int] = Counter()
         let_through: Counter[int] = Counter()
         chosen = self._filter
-        needed = tuple(dict.fromkeys([*self._columns, *(chosen.columns if chosen else ())]))
         with chosen.open() if chosen else contextlib.nullcontext() as engine:
             for first, end in _spans(self._hours):
-                for batch in explained_rows(self._reader.scan(self._project, first, end, needed)):
+                for batch in explained_rows(self._reader.scan(self._project, first, end, self._needed)):
                     in_lake += _by_hour(batch)
                     kept = engine.keep(batch) if engine else batch
                     let_through += _by_hour(kept) if engine else Counter()
                     yield kept.select(self._columns)
         self.in_lake, self.let_through = in_lake, let_through if chosen else in_lake
         self._counted = True
+
+
+def _field(name: str, packed: bool) -> pa.Field:
+    """Return a column as it is read: texts that repeat need not be unpacked for the engine."""
+    if packed and name in _REPEATED:
+        return pa.field(name, pa.dictionary(pa.int32(), pa.string()))
+    return EVENTS.field(name)
 
 
 def _spans(hours: Sequence[datetime]) -> Iterator[tuple[datetime, datetime]]:
@@ -113,7 +124,9 @@ def _by_hour(batch: pa.RecordBatch) -> Counter[int]:
     """Count the rows of a batch, which are all of one day, by their hour."""
     if not batch.num_rows:
         return Counter()
-    numbers = np.asarray(batch.column("server_upload_time").cast(pa.int64())) // _HOUR_MICROSECONDS
-    first = int(numbers.min())
-    counts = np.bincount(numbers - first)
+    times = np.asarray(batch.column("server_upload_time").cast(pa.int64()))
+    first, last = int(times.min()) // _HOUR_MICROSECONDS, int(times.max()) // _HOUR_MICROSECONDS
+    if first == last:
+        return Counter({first: len(times)})
+    counts = np.bincount(times // _HOUR_MICROSECONDS - first)
     return Counter({first + place: count for place, count in enumerate(counts.tolist()) if count})

@@ -63,13 +63,20 @@ class EventReader:
         project: int,
         first: datetime,
         end: datetime,
-        columns: Sequence[str],
+        schema: pa.Schema,
         batch_rows: int = 20_000,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the same rows in whatever order the files have them, for those who only count."""
-        schema = pa.schema([EVENTS.field(name) for name in columns])
+        """Yield the same rows in whatever order the files have them, for those who only count.
+
+        `schema` has the columns; of texts that repeat, it may ask for dictionaries, which are not unpacked
+        then.
+        """
+        packed = [field.name for field in schema if pa.types.is_dictionary(field.type)]
         for file in self._files(project, first, end):
-            with self._filesystem.open_input_file(file.path) as source, pq.ParquetFile(source) as parquet:
+            with (
+                self._filesystem.open_input_file(file.path) as source,
+                pq.ParquetFile(source, read_dictionary=packed) as parquet,
+            ):
                 yield from _read_file(
                     parquet, schema, project=project, first=first, end=end, batch_rows=batch_rows
                 )
