@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from backfilling import backfill, done, plan, states
@@ -11,7 +12,7 @@ from gates import end_time
 
 from sluice.exports import gate as gate_module
 from sluice.exports.bucket import Bucket
-from sluice.exports.errors import ContentMismatch
+from sluice.exports.errors import ContentMismatch, LakeFileError
 from sluice.exports.gate import discard_held, expire_held
 from sluice.exports.hour_lines import HourLines
 from sluice.exports.left_open import abort_left_open
@@ -65,7 +66,7 @@ def first(value):
 # --- Each kind of bad data ---
 
 
-@pytest.mark.parametrize("column", ["amplitude_id", "event_type", "uuid"])
+@pytest.mark.parametrize("column", ["amplitude_id", "uuid"])
 def test_nulls_in_ids_stop_the_hour(destination, column):
     change_rows(destination, with_values(column, first(None)))
     found = stop(destination)
@@ -188,6 +189,15 @@ def test_a_tenth_of_the_usual_volume_warns(make):
     found = gate(destination, "now")
     assert (found.state, found.warnings) == ("warned", 1)
     assert failed(found) == {"expect_row_count_like_weeks_before": [None]}
+
+
+def test_a_lake_that_cannot_be_read_fails_the_check_and_holds_nothing(destination):
+    destination.exporter("run").export(HOUR)
+    for path in Path(destination.lake.uri, "events").rglob("*.parquet"):
+        path.unlink()
+    with pytest.raises(LakeFileError):
+        destination.check("run")
+    assert quality.of_run(destination.ledger, "run") == []
 
 
 # --- What a person decides ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from sluice.config import Config, ExportConfig
 from sluice.errors import SluiceError
+from sluice.exports.held import waiting_hours
 from sluice.exports.ranges import HOUR, HourRange, joined
 from sluice.exports.repair import backfill_command
 from sluice.ledger import Ledger
@@ -32,7 +33,7 @@ class Todo:
 
 @dataclass(frozen=True)
 class ProjectStatus:
-    """A project's hours at a destination.
+    """A project's hours at a destination, but for those that wait for a person at a quality gate.
 
     waiting: closed, not exported, and the next scheduled run looks at them; gaps: older than that; changed:
     exported, and the lake's hour has other content since (architecture, load protocol 4).
@@ -131,7 +132,8 @@ def _project(ledger: Ledger, export: ExportConfig, project: int, start: datetime
     if closed_until is not None and start is not None:
         # The next run's own hour is the one after the newest closed.
         looks_back_to = closed_until - export.catch_up_hours * HOUR
-        for hour in _unexported(start, closed_until, published):
+        held = {id.hour for id in waiting_hours(ledger, export.id) if id.project == project}
+        for hour in _unexported(start, closed_until, published.keys() | held):
             (waiting if export.enabled and hour >= looks_back_to else gaps).append(hour)
     changed = sorted(hour for hour, content in published.items() if _differs(content, contents.get(hour)))
     return ProjectStatus(
@@ -144,10 +146,10 @@ def _project(ledger: Ledger, export: ExportConfig, project: int, start: datetime
     )
 
 
-def _unexported(start: datetime, end: datetime, published: Mapping[datetime, object]) -> Iterator[datetime]:
+def _unexported(start: datetime, end: datetime, settled: Collection[datetime]) -> Iterator[datetime]:
     hour = start
     while hour < end:
-        if hour not in published:
+        if hour not in settled:
             yield hour
         hour += HOUR
 

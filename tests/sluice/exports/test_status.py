@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from exporting import config_of
+from gates import held
 from sqlalchemy import delete, insert
 
 from sluice.config import Config
@@ -74,6 +75,15 @@ def test_gaps_are_told_from_what_the_next_run_takes_up(ledger):
         """ '{"destination": "flights", "first": "2013-01-01T10", "last": "2013-01-01T19"}'"""
     )
     assert {todo.command for todo in project.waiting} == {""}
+
+
+def test_what_a_gate_holds_is_nothing_that_a_run_or_a_backfill_takes_up(ledger):
+    publish(ledger, [*range(10), *range(12, 99)])
+    for n in (10, 99):
+        held(ledger, name=EXPORT.id, unit=f"hour {FIRST + n * HOUR:%Y-%m-%dT%H} of project {PROJECT}")
+    held(ledger, name="another", unit=f"hour {FIRST + 11 * HOUR:%Y-%m-%dT%H} of project {PROJECT}")
+    (project,) = status(ledger).projects
+    assert (spans(project.gaps), spans(project.waiting)) == ([(11, 11)], [])
 
 
 def test_a_disabled_destination_has_only_gaps(ledger):
