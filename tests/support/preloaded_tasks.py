@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from multiprocessing import Process
 from pathlib import Path
 
 from sluice_airflow.executors.preloading import MODULES, PreloadingLocalExecutor
-
-TASKS = 2
 
 
 def main(folder: str) -> None:
@@ -26,11 +23,10 @@ def main(folder: str) -> None:
     assert "libarrow" in libraries, "the worker was forked before the imports"
     assert "_duckdb" in libraries, "the worker was forked before the imports"
     executor.end()
-    for number in range(TASKS):
-        task = Process(target=work, args=(f"{folder}/{number}",))
-        task.start()
-        task.join(90)
-        assert task.exitcode == 0, task.exitcode
+    task = Process(target=work, args=(folder,))
+    task.start()
+    task.join(90)
+    assert task.exitcode == 0, task.exitcode
 
 
 def work(folder: str) -> None:
@@ -43,7 +39,6 @@ def work(folder: str) -> None:
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-    os.mkdir(folder)
     square = np.ones((500, 500))
     assert (square @ square)[0, 0] == 500
     query = "SELECT count(*) FROM range(3_000_000) t(i) WHERE hash(i) % 2 >= 0"
