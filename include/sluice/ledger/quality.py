@@ -99,18 +99,21 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def record(ledger: Ledger, gate: Gate, hold_hours: float) -> Gate:
+def record(ledger: Ledger, gate: Gate, hold_hours: float, known: Gate | None = None) -> Gate:
     """Record a verdict in the place of an earlier one of the same gate; return it as recorded.
 
-    A held gate expires after `hold_hours`, counted from now by the ledger's clock. A release that a person
-    gave for the same content meanwhile stays.
+    A held gate expires after `hold_hours`, counted from now by the ledger's clock. `known` is the record from
+    before the check: what was decided about the same content since then stays, and a release always does.
     """
     with ledger.begin() as connection:
         moment = now(connection)
         until = moment + timedelta(hours=hold_hours) if gate.state == "held" else None
         gate = replace(gate, checked_at=moment, held_until=until, reason=_short(gate.reason))
         values = {field.name: getattr(gate, field.name) for field in fields(Gate)}
-        kept = and_(_gates.state == "released", _gates.content == gate.content)
+        decided = ["released"]
+        if known is not None and known.state == "held":
+            decided += ["discarded", "expired"]
+        kept = and_(_gates.state.in_(decided), _gates.content == gate.content)
         statement = ledger.insert(quality_gates).values(values)
         connection.execute(
             statement.on_conflict_do_update(

@@ -92,8 +92,8 @@ def pass_gate(
         decided_by=override.by if override and state == "overridden" else None,
         reason=reason,
     )
-    # Only the record knows until when it is held, or that somebody released it meanwhile.
-    recorded = quality.record(ledger, replace(found, report=path_of(found)), settings.hold_hours)
+    # Only the record knows until when it is held, or what somebody has decided meanwhile.
+    recorded = quality.record(ledger, replace(found, report=path_of(found)), settings.hold_hours, known)
     write_report(lake, recorded)
     _tell(recorded, checked.results)
     return recorded

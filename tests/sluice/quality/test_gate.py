@@ -142,19 +142,26 @@ def test_a_check_that_was_killed_is_made_again(check, ledger, lake, monkeypatch,
     assert [one.base_name for one in _files(lake)] == [f"{gate.id}.html"]
 
 
-def test_a_release_during_a_check_stays(check, ledger, lake, monkeypatch):
+@pytest.mark.parametrize("decide", [quality.release, quality.discard])
+def test_a_decision_during_a_check_stays(check, ledger, lake, monkeypatch, decide):
     held = check(NULLS)
     record = quality.record
-    released = []
+    decided = []
 
-    def release_first(*arguments):
-        released.append(quality.release(ledger, held, "ann", "right"))
+    def decide_first(*arguments):
+        decided.append(decide(ledger, held, "ann", "so it is"))
         return record(*arguments)
 
-    monkeypatch.setattr(quality, "record", release_first)
+    monkeypatch.setattr(quality, "record", decide_first)
     gate = check(NULLS)
-    assert [gate] == released
+    assert [gate] == decided
     assert report_of(lake, gate) == render(gate)
+
+
+def test_what_was_given_up_before_is_checked_anew(check, ledger):
+    quality.discard(ledger, check(NULLS), "ann", "wrong")
+    assert check(NULLS).state == "held"
+    assert check(UNIQUE).state == "passed"
 
 
 def test_an_exception_in_the_check_leaves_no_verdict(ledger, lake):
