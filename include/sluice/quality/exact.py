@@ -17,13 +17,9 @@ from sluice.lake.sql import without_values
 from sluice.quality.checks import Check
 from sluice.quality.column_checks import COLUMN_CHECKS
 from sluice.quality.columns import GROUP, Columns, Unanswerable
-from sluice.quality.results import Expectation, Result
+from sluice.quality.results import MAX_VALUE_LENGTH, MAX_VALUES, Expectation, Result
 from sluice.quality.row_checks import ROW_CHECKS
 from sluice.quality.table_checks import TABLE_CHECKS
-
-# As many failing values as a result shows, and as much of each, in characters.
-MAX_VALUES = 20
-MAX_VALUE_LENGTH = 200
 
 # What the engine says where the data, or what is asked of them, is to blame; anything else is trouble that
 # may be over at the next try.

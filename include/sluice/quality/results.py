@@ -8,6 +8,10 @@ from typing import Any, Literal
 
 Severity = Literal["critical", "warning"]
 
+# As many failing values as a result shows, where values may be shown, and as much of each, in characters.
+MAX_VALUES = 20
+MAX_VALUE_LENGTH = 200
+
 # exact: an aggregate over all rows; sample: row by row over a sample; reconciliation: two counts or sets that
 # must be the same; history: a number beside those of earlier runs.
 Method = Literal["exact", "sample", "reconciliation", "history"]
@@ -84,6 +88,12 @@ class Result:
                 "values": tuple(value["values"]),
             }
         )
+
+
+def enough(kwargs: Mapping[str, Any], considered: int, unexpected: int) -> bool:
+    """Whether enough of the rows that count are as expected: all, or the share that `mostly` asks for."""
+    mostly = kwargs.get("mostly")
+    return not considered or (considered - unexpected) / considered >= (1 if mostly is None else mostly)
 
 
 def stopping(results: Iterable[Result]) -> list[Result]:

@@ -7,19 +7,14 @@ from typing import Any
 
 from sluice.quality.checks import Builder, Check, Found, bounds, comparable, within
 from sluice.quality.columns import Column, Columns, Unanswerable, listed, number
-
-
-def _share(kwargs: Mapping[str, Any], considered: int, unexpected: int) -> bool:
-    """Whether enough of the rows that count are as expected."""
-    mostly = kwargs.get("mostly")
-    return not considered or (considered - unexpected) / considered >= (1 if mostly is None else mostly)
+from sluice.quality.results import enough
 
 
 def _not_null(columns: Columns, kwargs: Mapping[str, Any]) -> Check:
     value = columns[kwargs["column"]].value
 
     def judge(total: int, present: int) -> Found:
-        return Found(_share(kwargs, total, total - present), total, total - present)
+        return Found(enough(kwargs, total, total - present), total, total - present)
 
     return Check([f"count({value})"], judge, f"{value} IS NULL")
 
@@ -28,7 +23,7 @@ def _null(columns: Columns, kwargs: Mapping[str, Any]) -> Check:
     column = columns[kwargs["column"]]
 
     def judge(total: int, present: int) -> Found:
-        return Found(_share(kwargs, total, present), total, present)
+        return Found(enough(kwargs, total, present), total, present)
 
     return Check([f"count({column.value})"], judge, f"{column.value} IS NOT NULL", column.shown)
 
@@ -38,7 +33,7 @@ def _each(column: Column, kwargs: Mapping[str, Any], expected: str) -> Check:
     failing = f"{column.value} IS NOT NULL AND NOT coalesce({expected}, false)"
 
     def judge(total: int, present: int, unexpected: int) -> Found:
-        return Found(_share(kwargs, present, unexpected), present, unexpected)
+        return Found(enough(kwargs, present, unexpected), present, unexpected)
 
     aggregates = [f"count({column.value})", f"count(*) FILTER ({failing})"]
     return Check(aggregates, judge, failing, column.shown)
@@ -115,7 +110,7 @@ def _once(chosen: Sequence[Column], kwargs: Mapping[str, Any], domain: str, rows
 
     def judge(total: int, considered: int, hashes: int, repeated: int | None = None) -> Found:
         unexpected = considered - hashes if repeated is None else repeated
-        return Found(_share(kwargs, considered, unexpected), considered, unexpected)
+        return Found(enough(kwargs, considered, unexpected), considered, unexpected)
 
     aggregates = [
         rows or f"count(*) FILTER ({domain})",
@@ -167,7 +162,7 @@ def _pair(first: Column, second: Column, kwargs: Mapping[str, Any], expected: st
     failing = f"{domains[ignored]} AND NOT coalesce({expected}, false)"
 
     def judge(total: int, considered: int, unexpected: int) -> Found:
-        return Found(_share(kwargs, considered, unexpected), considered, unexpected)
+        return Found(enough(kwargs, considered, unexpected), considered, unexpected)
 
     return Check(
         [f"count(*) FILTER ({domains[ignored]})", f"count(*) FILTER ({failing})"],

@@ -13,15 +13,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sluice.quality.results import Expectation, Result
+from sluice.quality.results import MAX_VALUE_LENGTH, MAX_VALUES, Expectation, Result, enough
 from sluice.quality.sample import GROUP
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# As many failing values as a result shows, and as much of each, in characters.
-MAX_VALUES = 20
-MAX_VALUE_LENGTH = 200
 
 # Messages that quote arguments, and no values.
 _ABOUT_THE_SUITE = ("Invalid regular expression", "Values passed to")
@@ -77,11 +73,10 @@ def _by_group(
     unexpected: dict[Hashable, list[int]] = {key: [] for key in keys}
     for place in failed:
         unexpected[keys[place]].append(place)
-    mostly = expectation.kwargs.get("mostly", 1)
     return {
         key: Result(
             expectation,
-            not considered[key] or (considered[key] - len(places)) / considered[key] >= mostly,
+            enough(expectation.kwargs, considered[key], len(places)),
             "sample",
             checked=considered[key],
             unexpected=len(places),

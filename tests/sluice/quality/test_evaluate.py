@@ -11,7 +11,7 @@ import pytest
 
 from sluice.quality.counts import KEEPS, LIKE_WEEKS_BEFORE, RECONCILIATION
 from sluice.quality.evaluate import evaluate
-from sluice.quality.results import Expectation
+from sluice.quality.results import Expectation, Result
 from sluice.quality.sample import frame_of
 
 ROWS = [
@@ -41,6 +41,9 @@ def test_each_is_evaluated_in_its_own_way_and_all_stay_in_order(
     assert [result.expectation for result in found[None]] == asked
     assert [result.method for result in found[None]] == ["sample", "exact", "exact", "sample"]
     assert [result.success for result in found[None]] == [False, True, True, False]
+    # The ledger keeps them.
+    kept = json.loads(json.dumps([result.to_json() for result in found[None]]))
+    assert [Result.from_json(each) for each in kept] == found[None]
 
 
 def test_the_frame_is_made_only_if_it_is_needed(connection: duckdb.DuckDBPyConnection) -> None:

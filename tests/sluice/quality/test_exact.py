@@ -14,8 +14,8 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from sluice.quality.exact import MAX_VALUE_LENGTH, MAX_VALUES, evaluate_exact
-from sluice.quality.results import Expectation, Result
+from sluice.quality.exact import evaluate_exact
+from sluice.quality.results import MAX_VALUE_LENGTH, MAX_VALUES, Expectation, Result
 
 BETWEEN, COMPOUND = "column_values_to_be_between", "compound_columns_to_be_unique"
 PAIR, PAIR_GREATER = "column_pair_values_to_be_equal", "column_pair_values_a_to_be_greater_than_b"

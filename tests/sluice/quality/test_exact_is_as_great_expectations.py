@@ -176,7 +176,7 @@ def _ignored(*choices: str) -> st.SearchStrategy[dict[str, Any]]:
 
 # Each example costs half a second, and its message names the expectation: to shrink it would take minutes.
 @settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -185,7 +185,7 @@ def _ignored(*choices: str) -> st.SearchStrategy[dict[str, Any]]:
 def test_any_rows_any_expectation(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     expectations = data.draw(
         st.lists(
-            st.one_of(*(drawn for _, drawn in _expectations())), min_size=12, max_size=12, unique_by=str
+            st.one_of(*(drawn for _, drawn in _expectations())), min_size=15, max_size=15, unique_by=str
         ),
         label="expectations",
     )

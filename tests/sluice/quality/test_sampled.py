@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sluice.quality.results import Expectation, Result
+from sluice.quality.results import MAX_VALUE_LENGTH, MAX_VALUES, Expectation, Result
 from sluice.quality.sample import frame_of
-from sluice.quality.sampled import MAX_VALUE_LENGTH, MAX_VALUES, evaluate_sampled
+from sluice.quality.sampled import evaluate_sampled
 
 REGEX, TYPE = "expect_column_values_to_match_regex", "expect_column_values_to_be_of_type"
 QUANTILES = "expect_column_quantile_values_to_be_between"
