@@ -26,6 +26,7 @@ from sluice.ledger import Ledger
 from sluice.ledger.files import holder_of
 from sluice.ledger.registry import passed_test
 from sluice.local.connections import aws_connection, ledger_connection
+from sluice.quality.gate import QualityStopped
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -337,3 +338,28 @@ def test_a_taxonomy_rejects_and_warns_and_the_report_says_so(
     import_all(folder, environment, "run-2")
     report = report_run(ImportRun.open(EnvironmentAccess(folder, environ=environment), "shop", "run-2"))
     assert "warning: 2 × event_type: open is not planned" in "\n".join(report.lines())
+
+
+def test_held_files_are_seen_discarded_and_retried(
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str]
+) -> None:
+    put(s3, bucket, "a.json", GOOD.replace("1357034400000", "1357034400"))
+    with pytest.raises(QualityStopped):
+        import_all(folder, environment, "run-1")
+    assert sluice("files", "shop").splitlines()[1].split()[0] == "held"
+    assert "held by its quality gate: load of shop, run import_s3__shop/run-1" in sluice("status")
+    assert "waits behind the quality gate of the run run-1" in sluice("retry", "shop", "in/a.json", code=1)
+
+    def discard() -> str:
+        words = ["quality", "discard", "import_s3__shop/run-1", "--reason", "seconds", "--by", "ann"]
+        done = CliRunner(env=environment).invoke(cli, words)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "Discarded by ann: the load of shop" in discard()
+    listing = sluice("files", "shop", "--state", "failed")
+    assert "Stopped by the quality gate: expect_column_values_to_be_between" in listing
+    assert "discarded by ann: seconds" in listing
+    put(s3, bucket, "a.json", GOOD)
+    sluice("retry", "shop", "in/a.json")
+    assert import_all(folder, environment, "run-2").events().count() == 1
