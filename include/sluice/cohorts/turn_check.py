@@ -189,8 +189,10 @@ class TurnCheck:
         for each in expectations:
             if each.type == KEEPS:
                 results.append(self._keeps(each))
+            elif (count := wrong[each.type]) is None:
+                reason = "the members could not be compared with one another"
+                results.append(Result(each, False, "exact", error=reason))
             else:
-                count = wrong[each.type]
                 results.append(Result(each, count == 0, "exact", checked=members, unexpected=count))
         return [*results, *reconciled.results]
 
@@ -245,10 +247,13 @@ class TurnCheck:
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What came of comparing a turn's lists as sets, and how many members are there more than once."""
+    """What came of comparing a turn's lists as sets, and how many members are there again.
+
+    `doubled` is None where the lists are such that nothing can be compared.
+    """
 
     results: list[Result]
-    doubled: int = 0
+    doubled: int | None
 
     @property
     def wrong(self) -> str | None:
@@ -264,7 +269,7 @@ def reconcile(lists: TurnLists, members: int) -> Reconciled:
     try:
         found = compare_members(lists)
     except UnorderedList as error:
-        return Reconciled([_reconciled(SETS, False, members, str(error))])
+        return Reconciled([_reconciled(SETS, False, members, str(error))], None)
     if lists.entering is None:
         return Reconciled([], found.doubled)
     results = [_reconciled(SETS, not found.of_sets, members, str(found) or "they are equal")]
@@ -278,7 +283,7 @@ def reconcile(lists: TurnLists, members: int) -> Reconciled:
 
 
 def _incomparable(nulls: int) -> Reconciled:
-    return Reconciled([_reconciled(SETS, False, 0, f"{nulls:,} members have no {AMPLITUDE_ID}")])
+    return Reconciled([_reconciled(SETS, False, 0, f"{nulls:,} members have no {AMPLITUDE_ID}")], None)
 
 
 def _reconciled(of: str, success: bool, checked: int, observed: str) -> Result:

@@ -65,7 +65,7 @@ def values(pairs):
     return {value for _, value in pairs if value is not None}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(members=PEOPLE, baseline=PEOPLE, maybe_in=PEOPLE, maybe_out=PEOPLE, faults=FAULTS)
 @example(frozenset({(1, "a")}), frozenset(), frozenset(), frozenset(), [("entering", (1, "a"))])
 def test_what_is_wrong_is_counted(tmp_path, members, baseline, maybe_in, maybe_out, faults):
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_counted(tmp_path, members, baseline, maybe_in, maybe_o
     assert bool(found.of_sets) == bool(str(found))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(members=PEOPLE, baseline=PEOPLE, unsure=PEOPLE, entering=st.data())
 def test_values_of_a_stream(tmp_path, members, baseline, unsure, entering):
     """Any change of a right list of values is found, and no right list is refused."""
