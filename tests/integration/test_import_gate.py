@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from loading import check_and_load
 
+from sluice.access.access import Access
 from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
 from sluice.imports.again import import_again
@@ -19,7 +20,7 @@ from sluice.imports.discovery import Discovery, discover
 from sluice.imports.gate import discard_held, gate_of
 from sluice.imports.report import report_run
 from sluice.imports.retry import retry_file
-from sluice.imports.session import Access, ImportRun
+from sluice.imports.session import ImportRun
 from sluice.lake import Lake
 from sluice.ledger import Ledger, files, quality
 from sluice.ledger.files import holder_of

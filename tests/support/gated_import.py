@@ -14,9 +14,10 @@ from lake_staging import staged_rows
 from replay_staging import row as replay_row
 from sqlalchemy import update
 
+from sluice.access.access import Access
 from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
-from sluice.imports.session import Access, ImportRun
+from sluice.imports.session import ImportRun
 from sluice.imports.staging import run_folder
 from sluice.lake import Lake
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REPLAY

@@ -26,7 +26,7 @@ from sluice.quality.gate import Checked, Override, pass_gate, require_open
 from sluice.quality.report import write_report
 
 if TYPE_CHECKING:
-    from sluice.imports.session import Access
+    from sluice.access.access import Access
 
 log = logging.getLogger(__name__)
 

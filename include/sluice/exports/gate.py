@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from sluice.access.storage import S3Store
-from sluice.config import Config, ExportConfig
+from sluice.access.access import Access
+from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket
 from sluice.exports.checks import BUILT_IN, Candidate, HourChecks
 from sluice.exports.held import content_text, gate_of, hour_of
@@ -30,28 +30,9 @@ from sluice.quality.report import write_report
 if TYPE_CHECKING:
     from sluice.exports.hour import HourOutcome
 
-__all__ = ["BUILT_IN", "Access", "check_hours", "discard_held", "expire_held", "raise_for_stopped"]
+__all__ = ["BUILT_IN", "check_hours", "discard_held", "expire_held", "raise_for_stopped"]
 
 log = logging.getLogger(__name__)
-
-
-class Access(Protocol):
-    """Whatever opens the configuration, the lake, the ledger and the stores."""
-
-    @property
-    def config(self) -> Config:
-        """The configuration as it is now."""
-
-    @property
-    def lake(self) -> Lake:
-        """The lake."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger."""
-
-    def store(self, connection_id: str, region: str | None = None) -> S3Store:
-        """Return the store that a connection opens."""
 
 
 def check_hours(

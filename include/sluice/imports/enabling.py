@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from sluice.access.access import Access
 from sluice.config import ImportConfig
 from sluice.converter import Converter
 from sluice.errors import SluiceError
 from sluice.imports.converters import recall, remember
 from sluice.imports.objects import ListedObject, describe
 from sluice.imports.preview import Keys, Sample, file_samples, look_at_keys, matches
-from sluice.imports.session import Access, ImportRun
+from sluice.imports.session import ImportRun
 from sluice.imports.taxonomy import taxonomy_of
 from sluice.ledger import Ledger
 from sluice.ledger.registry import passed_test, record_passed

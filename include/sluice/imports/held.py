@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from sluice.access.access import Access
 from sluice.errors import SluiceError
-from sluice.imports.session import Access, ImportRun
+from sluice.imports.session import ImportRun
 from sluice.imports.staging import remove_staged
 from sluice.lake import Lake
 from sluice.lake.projection import catch_up

@@ -4,32 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from sluice.access.access import Access
 from sluice.access.storage import S3Store
-from sluice.config import Config, ImportConfig
+from sluice.config import ImportConfig
 from sluice.imports.taxonomy import TaxonomyCheck, taxonomy_of
 from sluice.lake import Lake
 from sluice.ledger import Ledger
-
-
-class Access(Protocol):
-    """Whatever opens the configuration, the lake, the ledger and the stores."""
-
-    @property
-    def config(self) -> Config:
-        """The configuration as it is now."""
-
-    @property
-    def lake(self) -> Lake:
-        """The lake."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger."""
-
-    def store(self, connection_id: str, region: str | None = None) -> S3Store:
-        """Return the store that a connection opens."""
 
 
 @dataclass(frozen=True)
