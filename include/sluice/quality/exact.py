@@ -166,16 +166,19 @@ class _Look:
         return tuple("null" if value is None else value for (value,) in found)
 
     def _doubled(self, check: Check) -> str:
+        """Return SQL of the keys that occur twice; only rows whose hash does are grouped by them."""
         keys = ", ".join(f"{key} AS k{n}" for n, key in enumerate(check.repeated))
+        hashed = f"hash({', '.join(check.repeated)})"
+        rows = f"FROM {self.rows} WHERE {self._here} AND {check.domain}"
         return (
-            f"SELECT {keys}, any_value({check.shown}) AS v, count(*) AS times FROM {self.rows}"
-            f" WHERE {self._here} AND {check.domain}"
+            f"SELECT {keys}, any_value({check.shown}) AS v, count(*) AS times {rows}"
+            f" AND {hashed} IN (SELECT {hashed} AS h {rows} GROUP BY h HAVING count(*) > 1)"
             f" GROUP BY {', '.join(f'k{n}' for n in range(len(check.repeated)))} HAVING times > 1"
         )
 
     @property
     def _here(self) -> str:
-        return f"{GROUP} IS NOT DISTINCT FROM ?"
+        return f"{GROUP} IS NOT DISTINCT FROM $1"
 
     def _one(self, query: str) -> Any:
         return self.connection.execute(query, [self.group]).fetchone()
