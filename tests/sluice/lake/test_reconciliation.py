@@ -147,7 +147,7 @@ def test_staged_events_that_shrank_are_missed(lake: Lake, ledger: Ledger, replay
 NAMES = st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=6), min_size=1, max_size=4)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(loads=st.lists(st.tuples(st.booleans(), NAMES), min_size=1, max_size=3))
 def test_the_counts_of_any_loads_add_up(
     tmp_path_factory: pytest.TempPathFactory, loads: list[tuple[bool, list[list[str]]]]
