@@ -139,6 +139,15 @@ def test_another_type_of_a_property_stops_the_hour_where_one_is_expected(make):
     destination.assert_consistent()
 
 
+def test_properties_that_are_a_text_stop_the_hour_and_do_not_break_its_gate(make):
+    carrier = {"column": "event_properties.carrier", "regex": "^[A-Z]{2}$"}
+    asked = [{"type": "expect_column_values_to_match_regex", "kwargs": carrier}]
+    destination = make(quality={"expectations": asked})
+    destination.add_events(IDS)
+    change_rows(destination, with_values("event_properties", lambda values: ['"n/a"', *values[1:]]))
+    assert list(failed(stop(destination))) == ["expect_line_dictionaries_to_be_objects"]
+
+
 def test_half_the_rows_gone_before_the_export_are_no_export(destination):
     change_rows(destination, lambda rows: rows.slice(0, 10))
     with pytest.raises(ContentMismatch, match="10 events"):

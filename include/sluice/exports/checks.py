@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +15,7 @@ from sluice.event_filters import identifier
 from sluice.event_schema import EXPORT_KEYS
 from sluice.exports.form import filter_hash
 from sluice.exports.gate_rows import HOUR_SQL, GateRows, hour_number
-from sluice.exports.line_form import line_results
+from sluice.exports.line_form import event_of, line_results
 from sluice.exports.lines import export_keys
 from sluice.exports.ranges import HOUR
 from sluice.exports.staged import StagedHour
@@ -125,7 +124,7 @@ class HourChecks:
         def frame() -> pd.DataFrame:
             lines = [(hour_number(one.hour), line) for one in hours for line in one.lines or ()]
             groups = [number for number, _ in lines] if several else None
-            return frame_of([json.loads(line) for _, line in lines], self._sampled, groups=groups)
+            return frame_of([event_of(line) for _, line in lines], self._sampled, groups=groups)
 
         try:
             found = evaluate(

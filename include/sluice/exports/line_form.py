@@ -44,7 +44,7 @@ def line_results(lines: Sequence[bytes], *, dialect: Dialect, project: int, hour
     start = f"{hour:%Y-%m-%d}{separator}{hour:%H}:"
     missing, badly_timed, unnamed, no_objects, strangers = (_Failures() for _ in range(5))
     for line in lines:
-        event = _parsed(line)
+        event = event_of(line)
         missing.add(keys.difference(event))
         badly_timed.add([key for key in times if not _fits(form, event.get(key), nullable=True)])
         unnamed.add([] if _fits(_UUID, event.get("uuid")) else ["uuid"])
@@ -94,8 +94,8 @@ class _Failures:
         )
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
-    """Return a line's event; one that is no JSON object lacks every key."""
+def event_of(line: bytes) -> dict[str, Any]:
+    """Return a line's event; a line that is no JSON object lacks every key."""
     try:
         event = json.loads(line)
     except ValueError:

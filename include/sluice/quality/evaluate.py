@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 
 from sluice.quality import counts
 from sluice.quality.columns import Columns
@@ -16,7 +17,8 @@ from sluice.quality.sample import columns_of
 if TYPE_CHECKING:
     import pandas as pd
 
-
+# What a sample raises for what is in its rows. Arrow's errors, some of which are ValueErrors, are of files.
+_OF_DATA = (ValueError, TypeError, LookupError, AttributeError)
 _NO_ROWS = "it is looked at row by row, and no rows are sampled: set sample_rows to more than 0"
 
 
@@ -55,7 +57,18 @@ def evaluate(
     if frame is None:
         refused |= {id(each): _error(each, _NO_ROWS) for each in sampled}
     elif sampled:
-        looked = _sampled(sampled, frame(), show_values)
+        try:
+            rows_looked_at = frame()
+        except _OF_DATA as error:
+            if isinstance(error, pa.ArrowException):
+                raise
+            # Its message may quote a value.
+            reason = (
+                f"its sample of rows cannot be looked at ({type(error).__name__}): see what the rows hold"
+            )
+            refused |= {id(each): _error(each, reason) for each in sampled}
+        else:
+            looked = _sampled(sampled, rows_looked_at, show_values)
     for group in found.keys() | looked.keys():
         mine = found.setdefault(group, {})
         mine |= refused | looked.get(group, {})

@@ -129,8 +129,9 @@ def frame_of(
     """Make a frame of the columns that the expectations look at, and of `columns` besides.
 
     A dotted name is a property: a member of the object, or of its JSON text, that the record has by the name
-    before the first dot. What is missing or null becomes None. Columns hold the values as they are, each with
-    its own type; only times get a type of their own. `groups` has the group of each record.
+    before the first dot. What is missing or null becomes None, and so does a property of what is no object.
+    Columns hold the values as they are, each with its own type; only times get a type of their own. `groups`
+    has the group of each record.
     """
     import pandas as pd
 
@@ -152,7 +153,11 @@ def value_of(record: Mapping[str, Any], name: str) -> Any:
     column, key = name.split(".", 1)
     found = record.get(column)
     if isinstance(found, str):
-        found = json.loads(found)
+        try:
+            found = json.loads(found)
+        except ValueError:
+            # A text that was parsed already: there are no properties in it.
+            return None
     return found.get(key) if isinstance(found, Mapping) else None
 
 

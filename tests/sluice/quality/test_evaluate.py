@@ -90,6 +90,30 @@ def test_a_column_that_there_is_not_is_an_error_and_no_empty_column(
     assert "there is no column 'q.carrier'" in str(results[1].error)
 
 
+@pytest.mark.parametrize("by", [None, "hour"])
+def test_a_sample_that_its_values_break_is_an_error_that_shows_none(
+    connection: duckdb.DuckDBPyConnection, by: str | None
+) -> None:
+    def broken() -> pd.DataFrame:
+        raise ValueError("somebody@example.com is no number")
+
+    for results in evaluate([EXACT, SAMPLED], connection, "rows", broken, by=by).values():
+        assert results[0].success
+        assert "ValueError" in str(results[1].error)
+        assert "somebody" not in str(results[1].error)
+
+
+@pytest.mark.parametrize("trouble", [OSError, pa.ArrowInvalid])
+def test_trouble_of_the_store_is_no_verdict(
+    connection: duckdb.DuckDBPyConnection, trouble: type[Exception]
+) -> None:
+    def unreachable() -> pd.DataFrame:
+        raise trouble("the store is gone")
+
+    with pytest.raises(trouble):
+        evaluate([SAMPLED], connection, "rows", unreachable)
+
+
 def test_our_own_expectations_are_not_about_rows(connection: duckdb.DuckDBPyConnection) -> None:
     asked = [Expectation(type_) for type_ in (KEEPS, LIKE_WEEKS_BEFORE, RECONCILIATION)]
     assert [each.expectation for each in evaluate([*asked, EXACT], connection, "rows", None)[None]] == [EXACT]

@@ -87,16 +87,17 @@ def test_a_frame_has_the_columns_that_expectations_look_at() -> None:
         },
         {"n": None, "event_properties": None, "user_properties": "null"},
         {"n": 2.5, "text": None, "event_properties": {"carrier": 5}, "unwanted": 1},
+        {"n": 3, "text": "b", "event_properties": "n/a", "user_properties": '"n/a"'},
     ]
-    frame = frame_of(records, asked, ["extra"], groups=["h1", "h1", "h2"])
+    frame = frame_of(records, asked, ["extra"], groups=["h1", "h1", "h2", "h2"])
     assert frame.to_dict("list") == {
-        "event_properties.carrier": ["AA", None, 5],
-        "n": [1, None, 2.5],
-        "user_properties.a.b": [2, None, None],
-        "text": ["a", None, None],
-        "missing.at.all": [None, None, None],
-        "extra": [None, None, None],
-        GROUP: ["h1", "h1", "h2"],
+        "event_properties.carrier": ["AA", None, 5, None],
+        "n": [1, None, 2.5, 3],
+        "user_properties.a.b": [2, None, None, None],
+        "text": ["a", None, None, "b"],
+        "missing.at.all": [None, None, None, None],
+        "extra": [None, None, None, None],
+        GROUP: ["h1", "h1", "h2", "h2"],
     }
     assert {str(kind) for kind in frame.dtypes} == {"object"}
 
