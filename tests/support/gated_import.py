@@ -84,21 +84,25 @@ class GatedImport:
         run: str = "run-1",
         *,
         read: int | None = None,
+        ignored: int = 0,
         failed: str | None = None,
     ) -> SourceFile:
-        """Find, claim and stage one file, of which `read` rows were read, by default as many as there are."""
+        """Find, claim and stage one file, of which `read` rows were read, by default as many as there are.
+
+        `ignored` rows come on top of them.
+        """
         files.add_new(self.ledger, SOURCE, "bucket", [NewFile(key, "etag", 1, FOUND)], "hash", run)
         file = self.file(key)
         holder = holder_of(run, 0)
         claimed = files.claim(self.ledger, SOURCE, file, holder, 900)
         assert claimed is not None
-        path = None if failed else self._write(run, key, rows)
+        path = self._write(run, key, rows) if rows and not failed else None
         facts = {
             "run": run,
             "events": path,
             "rejects": None,
-            "rows_read": len(rows) if read is None else read,
-            "ignored": 0,
+            "rows_read": len(rows) + ignored if read is None else read,
+            "ignored": ignored,
             "rejected": 0,
             "failed": failed,
             "hours": [],

@@ -98,16 +98,16 @@ def _of_replay(run: ImportRun) -> Iterator[Expectation]:
 def check_load(run: ImportRun, *, override: Override | None = None) -> Gate | None:
     """Check what a run has staged before it is loaded; return its gate, open or held.
 
-    None if the source's gate is switched off, or no event is staged: there is nothing to check. The caller
-    raises `stopped(gate)` for one that is held.
+    None if the source's gate is switched off, or no file is staged that its conversion did not fail: there is
+    nothing to check. The caller raises `stopped(gate)` for one that is held.
     """
     settings = run.source.quality
     if not settings.enabled:
         log.info("The quality gate of %s is switched off.", run.source.id)
         return None
     staged = files.staged_of(run.ledger, run.source.id, run.run)
-    if not any(_has_events(file) for file in staged):
-        log.info("No event is staged: there is nothing to check.")
+    if not any(_is_to_check(file) for file in staged):
+        log.info("No file is staged: there is nothing to check.")
         return None
     content = _content(staged)
     return pass_gate(
@@ -124,17 +124,17 @@ def check_load(run: ImportRun, *, override: Override | None = None) -> Gate | No
 def require_checked(run: ImportRun, to_load: Sequence[SourceFile]) -> None:
     """See that the run's staged files have passed their gate as they are: the last look before a load.
 
-    Raises QualityNotChecked or QualityStopped. Nothing is asked where the gate is switched off or none of the
-    files has an event.
+    Raises QualityNotChecked or QualityStopped. Nothing is asked where the gate is switched off or all of the
+    files have failed.
     """
-    if run.source.quality.enabled and any(_has_events(file) for file in to_load):
+    if run.source.quality.enabled and any(_is_to_check(file) for file in to_load):
         content = _content(files.staged_of(run.ledger, run.source.id, run.run))
         require_open(run.ledger, gate_of(run), content)
 
 
-def _has_events(file: SourceFile) -> bool:
-    staged = file.staged or {}
-    return bool(staged.get("events")) and not staged.get("failed")
+def _is_to_check(file: SourceFile) -> bool:
+    """Whether a gate has a say about it: also about a file without a single event, which may be the fault."""
+    return not (file.staged or {}).get("failed")
 
 
 def _content(staged: Sequence[SourceFile]) -> str:
@@ -149,7 +149,7 @@ def _content(staged: Sequence[SourceFile]) -> str:
 
 def _check(run: ImportRun, staged: Sequence[SourceFile], seed: str) -> Checked:
     source, settings = run.source, run.source.quality
-    checked = [file for file in staged if not (file.staged or {}).get("failed")]
+    checked = [file for file in staged if _is_to_check(file)]
     rows = StagedRows(run.lake, checked, STAGED_REPLAY if source.replay else STAGED_EVENTS)
     expected = suite(built_in(run), settings)
     of_rows = [each for each in expected if not counts.is_own(each)]
@@ -165,7 +165,9 @@ def _check(run: ImportRun, staged: Sequence[SourceFile], seed: str) -> Checked:
         engine.execute(
             f'CREATE VIEW {_ROWS} AS SELECT *, coalesce(user_id, device_id) AS "{PERSON}" FROM {_READ}'
         )
-        found = evaluate(of_rows, engine, _ROWS, frame if sample else None, show_values=settings.show_values)
+        # Of no rows at all a sample of none stands for them.
+        looked_at = frame if sample or not rows.count else None
+        found = evaluate(of_rows, engine, _ROWS, looked_at, show_values=settings.show_values)
     results = [*_reconciled(rows), *found[None]]
     if sample:
         results += row_results(sample, replay=source.replay)

@@ -313,6 +313,42 @@ def test_nothing_staged_needs_no_gate(lake: Lake, ledger: Ledger) -> None:
     assert quality.newest(ledger, 10) == []
 
 
+EMPTY_SUITES: list[dict[str, Any]] = [
+    {"type": "expect_column_values_to_match_regex", "kwargs": {"column": "user_id", "regex": "."}},
+    {
+        "type": "expect_column_values_to_be_of_type",
+        "kwargs": {"column": "event_properties.amount", "type_": "int"},
+    },
+    {"type": NOT_NULL, "kwargs": {"column": "event_properties.amount"}},
+]
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_a_load_without_an_event_is_loaded_if_nothing_is_said_against_it(
+    lake: Lake, ledger: Ledger, replay: bool
+) -> None:
+    imports = GatedImport(lake, ledger, replay=replay, quality={"expectations": EMPTY_SUITES})
+    imports.stage("header only", [])
+    imports.stage("all of it ignored", [], ignored=3)
+    with pytest.raises(QualityNotChecked):
+        load_run(imports.run())
+    gate = check_load(imports.run())
+    assert gate is not None
+    assert (gate.state, gate.rows, failed(gate)) == ("passed", 0, [])
+    assert load_run(imports.run()).files == 2
+    assert set(imports.states().values()) == {"done"}
+
+
+def test_the_gate_stops_a_load_without_an_event_where_rows_are_expected(lake: Lake, ledger: Ledger) -> None:
+    rows = "expect_table_row_count_to_be_between"
+    suite = [{"type": rows, "kwargs": {"min_value": 1}}]
+    imports = GatedImport(lake, ledger, quality={"expectations": suite})
+    imports.stage("all of it ignored", [], ignored=20)
+    gate = check_load(imports.run())
+    assert failed(gate) == [rows]
+    assert_held(imports, gate)
+
+
 def test_a_gate_that_is_switched_off_stops_nothing(lake: Lake, ledger: Ledger) -> None:
     imports = GatedImport(lake, ledger, quality={"enabled": False})
     rows = imports.rows("a")
