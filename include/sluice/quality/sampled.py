@@ -22,14 +22,17 @@ if TYPE_CHECKING:
 # Messages that quote arguments, and no values.
 _ABOUT_THE_SUITE = ("Invalid regular expression", "Values passed to")
 
+# In Python true is an int. In JSON it is no number, so these look at a column in which it is none.
+_ABOUT_TYPES = ("expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list")
+_TRUE_IS_NO_NUMBER = "$true is no number: "
+
 # What they say of a row depends on that row alone, so that one look at all rows answers for each group.
 _ABOUT_ONE_ROW = (
     "expect_column_values_to_match_",
     "expect_column_values_to_not_match_",
     "expect_column_values_to_be_dateutil_parseable",
     "expect_column_values_to_be_json_parseable",
-    "expect_column_values_to_be_of_type",
-    "expect_column_values_to_be_in_type_list",
+    *_ABOUT_TYPES,
 )
 
 
@@ -113,7 +116,12 @@ def _validate(
         for place, expectation in enumerate(expectations):
             try:
                 implementation: Any = get_expectation_impl(expectation.type)
-                asked = implementation(**expectation.kwargs, meta={"place": place})
+                kwargs = dict(expectation.kwargs)
+                if _asks_for_types_but_bool(expectation):
+                    column = frame[kwargs["column"]]
+                    kwargs["column"] = f"{_TRUE_IS_NO_NUMBER}{kwargs['column']}"
+                    frame = frame.assign(**{kwargs["column"]: _apart(column)})
+                asked = implementation(**kwargs, meta={"place": place})
             except Exception as error:
                 answers.append(f"Great Expectations does not take it: {_first_line(error)}")
             else:
@@ -133,6 +141,23 @@ def _validate(
                 "exception": _exception(result.exception_info),
             }
     return answers
+
+
+def _asks_for_types_but_bool(expectation: Expectation) -> bool:
+    types = [expectation.kwargs.get("type_"), *(expectation.kwargs.get("type_list") or ())]
+    return expectation.type in _ABOUT_TYPES and "bool" not in types
+
+
+def _apart(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column whose true and false are NumPy's: of no type that can be asked for, and said alike."""
+    import numpy as np
+    import pandas as pd
+
+    if column.dtype != object:
+        # Times, which are a column's own type.
+        return column
+    values = [np.bool_(value) if isinstance(value, bool) else value for value in column]
+    return pd.Series(values, column.index, dtype=object)
 
 
 @cache

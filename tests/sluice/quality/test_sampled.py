@@ -41,8 +41,35 @@ def test_a_change_of_type_is_found_in_properties() -> None:
     for records in ([{"p": each} for each in carriers], as_text):
         [[one, several]] = evaluate_sampled(asked, frame_of(records, asked)).values()
         assert (one.unexpected, one.checked) == (2, 3)
-        # In Python true is a whole number as well.
-        assert several.success
+        # In Python true is a whole number as well; in JSON it is not.
+        assert (several.success, several.unexpected, several.checked) == (False, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "unexpected"),
+    [
+        ({"type_": "int"}, 2),
+        ({"type_": "bool"}, 2),
+        ({"type_list": ["int"]}, 2),
+        ({"type_list": ["int", "bool"]}, 0),
+        ({"type_list": ["int"], "mostly": 0.5}, 2),
+    ],
+)
+def test_true_is_no_number(kwargs: dict[str, Any], unexpected: int) -> None:
+    asked_type = TYPE if "type_" in kwargs else "expect_column_values_to_be_in_type_list"
+    result = ask([1, True, None, 2, False], asked_type, show_values=True, **kwargs)
+    assert (result.success, result.unexpected, result.checked) == (
+        unexpected == 0 or "mostly" in kwargs,
+        unexpected,
+        4,
+    )
+    assert ("True" in result.values) == (unexpected > 0 and kwargs.get("type_") != "bool")
+    # Where all of a column has changed, too, and group by group.
+    assert ask([True, False], asked_type, **kwargs).success == ("bool" in str(kwargs))
+    asked = [Expectation(asked_type, {"column": "x", **kwargs})]
+    frame = frame_of([{"x": 1}, {"x": True}], asked, groups=["h1", "h2"])
+    found = {hour: result.success for hour, [result] in evaluate_sampled(asked, frame).items()}
+    assert found == {"h1": kwargs.get("type_") != "bool", "h2": "bool" in str(kwargs)}
 
 
 def test_values_appear_only_if_they_may() -> None:
