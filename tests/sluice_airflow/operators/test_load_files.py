@@ -7,6 +7,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from sluice_airflow.assets import events_asset
 from sluice_airflow.hooks.sluice import SluiceHook
+from sluice_airflow.operators.check_quality import CheckQualityOperator
 from sluice_airflow.operators.convert_files import ConvertFilesOperator
 from sluice_airflow.operators.discover_files import DiscoverFilesOperator
 from sluice_airflow.operators.load_files import LoadFilesOperator
@@ -27,6 +28,7 @@ def test_it_loads_what_is_staged_and_nothing_twice(flights_config, context, s3, 
     )
     [batch] = DiscoverFilesOperator(task_id="discover_files", source="flights").execute(context)
     ConvertFilesOperator(task_id="convert_files", source="flights", batch=batch).execute(context)
+    CheckQualityOperator(task_id="check_quality", pipeline="import", name="flights").execute(context)
     asset = events_asset(187520)
     load = LoadFilesOperator(task_id="load_files", source="flights", outlets=[asset])
     assert load.execute(context) == {

@@ -7,6 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sluice_airflow.listeners.run_note import NOTE_KEY
+from sluice_airflow.operators.check_quality import CheckQualityOperator
 from sluice_airflow.operators.convert_files import ConvertFilesOperator
 from sluice_airflow.operators.discover_files import DiscoverFilesOperator
 from sluice_airflow.operators.load_files import LoadFilesOperator
@@ -30,6 +31,7 @@ def imported(flights_config, context, s3, bucket):
             s3.put_object(Bucket=bucket, Key=f"flights/flights-2013-{month[1:]}.csv.gz", Body=content)
         for batch in DiscoverFilesOperator(task_id="discover_files", source="flights").execute(context):
             ConvertFilesOperator(task_id="convert_files", source="flights", batch=batch).execute(context)
+        CheckQualityOperator(task_id="check_quality", pipeline="import", name="flights").execute(context)
         with suppress(AirflowSkipException):
             LoadFilesOperator(task_id="load_files", source="flights").execute(context)
         return ReportImportOperator(task_id="report_import", source="flights").execute(context)

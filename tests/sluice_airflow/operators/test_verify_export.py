@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from checked_exports import check
 from export_config import write_export_config
 from lake_staging import stage
 
@@ -39,6 +40,7 @@ def hook(tmp_path, bucket, monkeypatch, airflow_connections):
 
 def export():
     ExportEventsOperator(task_id="export_events", destination="flights").execute(CONTEXT)
+    check(CONTEXT)
     PublishHourOperator(task_id="publish_hour", destination="flights").execute(CONTEXT)
 
 
@@ -80,6 +82,7 @@ def test_a_difference_fails_the_task_with_the_hour_and_the_command(hook, s3, buc
 def test_a_run_is_recorded_with_what_it_published(hook):
     ExportEventsOperator(task_id="export_events", destination="flights").execute(CONTEXT)
     assert status(hook).runs[0].state == "running"
+    check(CONTEXT)
     publish = PublishHourOperator(task_id="publish_hour", destination="flights")
     for _ in range(2):
         # A retry, which finds all done, counts the same.
