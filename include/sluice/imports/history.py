@@ -1,4 +1,4 @@
-"""How many rows a source has loaded at this time of the week before."""
+"""How many rows a source's runs have brought at this time of the week before."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from sqlalchemy import func, select
 
 from sluice.config import ImportConfig
 from sluice.ledger import Ledger
-from sluice.ledger.tables import loads
+from sluice.ledger.quality import OPEN
+from sluice.ledger.tables import quality_gates
 
 _WEEK = timedelta(weeks=1)
 _HOUR = timedelta(hours=1)
 
 
 def rows_of_weeks_before(ledger: Ledger, source: ImportConfig, weeks: int) -> list[int]:
-    """Return the rows read by an average load of the source in this hour, 1, 2, … weeks ago.
+    """Return the events of an average run of the source in this hour, 1, 2, … weeks ago.
 
-    Weeks in which it loaded nothing then are left out.
+    They are what its gate has counted and let pass, as it counts now: a run may load in many commits. Weeks
+    in which nothing passed then are left out.
     """
     hour = ledger.now().replace(minute=0, second=0, microsecond=0)
+    gates = quality_gates.c
     found = []
     with ledger.begin() as connection:
         for number in range(1, weeks + 1):
             start = hour - number * _WEEK
             rows, many = connection.execute(
-                select(func.sum(loads.c.rows_read), func.count()).where(
-                    loads.c.project == source.project,
-                    loads.c.source == source.id,
-                    loads.c.kind == "load",
-                    loads.c.rows_read > 0,
-                    loads.c.instant >= start,
-                    loads.c.instant < start + _HOUR,
+                select(func.sum(gates.rows), func.count()).where(
+                    gates.pipeline == "import",
+                    gates.name == source.id,
+                    gates.state.in_(OPEN),
+                    gates.rows > 0,
+                    gates.checked_at >= start,
+                    gates.checked_at < start + _HOUR,
                 )
             ).one()
             if many:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from gated_import import GatedImport
+from sqlalchemy import update
 
 from sluice.imports.gate import check_load, gate_of
 from sluice.imports.load import load_run
@@ -19,6 +21,7 @@ from sluice.lake.decision import Decision, decide
 from sluice.lake.reconciliation import NotReconciled
 from sluice.ledger import Ledger, quality
 from sluice.ledger.quality import Gate
+from sluice.ledger.tables import quality_gates
 from sluice.quality.gate import Override, QualityNotChecked, QualityStopped
 from sluice.quality.results import Result
 
@@ -208,6 +211,36 @@ def test_the_gate_stops_what_a_configured_suite_does_not_expect(lake: Lake, ledg
     [found] = [result for result in gate.results if result["expectation"]["configured"]]
     assert (found["method"], found["values"]) == ("sample" if by_sample else "exact", [])
     assert_held(imports, gate)
+
+
+def test_a_run_is_compared_with_whole_runs_of_the_weeks_before(
+    lake: Lake, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that load in several commits are no runs of fewer rows, and what was given up is no history."""
+    monkeypatch.setattr("sluice.imports.load.MAX_ROWS_PER_LOAD", 25)
+    imports = GatedImport(lake, ledger)
+    gates = {}
+    for weeks, files in ((3, 1), (2, 5), (1, 6)):
+        run = f"run-{weeks}"
+        for number in range(files):
+            imports.stage(f"{weeks}-{number}", imports.rows(f"{weeks}-{number}"), run)
+        gate = check_load(imports.run(run))
+        assert gate is not None
+        assert load_run(imports.run(run)).commits == files
+        gates[weeks] = gate
+    moment = ledger.now()
+    for weeks, gate in gates.items():
+        state = "discarded" if weeks == 3 else gate.state
+        values = {"checked_at": moment - timedelta(weeks=weeks), "state": state}
+        with ledger.begin() as connection:
+            connection.execute(update(quality_gates).where(quality_gates.c.id == gate.id).values(values))
+    few = imports.rows("few")
+    imports.stage("few", few, "run-now")
+    gate = check_load(imports.run("run-now"))
+    assert gate is not None
+    assert gate.state == "warned"
+    [warned] = [one for one in map(Result.from_json, gate.results) if one.warns]
+    assert warned.observed == "20 rows; the median of 2 weeks before is 110"
 
 
 def test_half_the_rows_gone_are_named_with_their_file(lake: Lake, ledger: Ledger) -> None:
