@@ -9,6 +9,7 @@ from backfilling import backfill, done, plan, states
 from exporting import HOUR, PROJECT, Destination, Killed
 from gated_export import access, change_rows, discard, failed, gate, release, samples, with_values
 from gates import end_time
+from sqlalchemy import delete
 
 from sluice.exports import gate as gate_module
 from sluice.exports.bucket import Bucket
@@ -18,7 +19,7 @@ from sluice.exports.hour_lines import HourLines
 from sluice.exports.left_open import abort_left_open
 from sluice.exports.lines import LineEncoder
 from sluice.exports.ranges import HourRange
-from sluice.ledger import quality
+from sluice.ledger import quality, tables
 from sluice.ledger.exported import HourHeld
 from sluice.ledger.quality import GateDecided
 from sluice.quality.gate import Override, QualityStopped
@@ -162,6 +163,25 @@ def test_half_the_rows_gone_since_they_were_written_stop_the_hour(destination):
     assert found.state == "held"
     assert failed(found) == {"expect_reconciliation": [None, None]}
     assert destination.object_keys() == []
+
+
+@pytest.mark.parametrize("chunk", [False, True])
+def test_an_hour_that_only_the_ledger_takes_for_empty_is_stopped(destination, chunk):
+    destination.add_events(["before"], HOUR - timedelta(hours=1))
+    destination.add_events(["after"], NEXT)
+    with destination.ledger.begin() as connection:
+        connection.execute(delete(tables.hours).where(tables.hours.c.hour == HOUR))
+    if chunk:
+        with pytest.raises(QualityStopped, match="2013-01-02T12"):
+            backfill(destination, "run", HourRange(HOUR - timedelta(hours=1), NEXT))
+        found = gate(destination, "run")
+    else:
+        found = stop(destination)
+    observed = [one["observed"] for one in found.results if one["method"] == "reconciliation"]
+    assert observed == [
+        "0 lines in the hour's files, 20 events in the lake under the filter",
+        "20 events of the hour in the lake, 0 in the ledger",
+    ]
 
 
 def test_lines_that_never_reach_the_files_stop_the_hour(make, monkeypatch):

@@ -84,13 +84,9 @@ class HourChecks:
     def check(self, project: int, hours: Sequence[Candidate]) -> dict[datetime, Checked]:
         """Check hours that were staged at one version of the lake: their rows are read once, all together."""
         (version,) = {one.staged.content.version for one in hours}
-        rows = GateRows(
-            self._at(version),
-            project,
-            [one.hour for one in hours if one.staged.content.fingerprint.rows],
-            self._columns,
-            self._config.filter,
-        )
+        # Also those without events in the ledger: the lake may know better.
+        wanted = [one.hour for one in hours]
+        rows = GateRows(self._at(version), project, wanted, self._columns, self._config.filter)
         with connect() as engine:
             found = self._evaluated(engine, rows, hours)
         rows.count()
