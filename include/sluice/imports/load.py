@@ -39,12 +39,14 @@ class Loaded:
 def load_run(run: ImportRun) -> Loaded:
     """Load all files that a run staged and that are not loaded yet, then remove its staged files.
 
+    A file that it took over from another run, and did not convert anew, is left to a later one.
+
     A try after a killed one loads nothing twice: what the log already names is only completed from there.
     Raises QualityNotChecked or QualityStopped, and loads nothing, if what is staged has not passed its gate,
     and NotReconciled if what became of the rows does not add up: the gate holds them then.
     """
     source = run.source
-    staged = files.staged_by(run.ledger, source.id, run.run)
+    staged = list(_own(run))
     require_checked(run, staged)
     if source.replay:
         staged.sort(key=lambda file: export_order(file.key))
@@ -108,6 +110,19 @@ def group_files(
         rows += facts["rows_read"]
     if group:
         yield group
+
+
+def _own(run: ImportRun) -> Iterator[SourceFile]:
+    """Yield the files that the run has staged itself: of another's rows its gate knows nothing."""
+    for file in files.staged_by(run.ledger, run.source.id, run.run):
+        by = (file.staged or {})["run"]
+        if by == run.run:
+            yield file
+        else:
+            log.warning(
+                "%s is left to a later run: it was staged by the run %s, and not converted anew.",
+                file.name, by,
+            )  # fmt: skip
 
 
 def _hours(ranges: Sequence[Sequence[int]]) -> set[int]:

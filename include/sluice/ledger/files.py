@@ -242,7 +242,10 @@ def stage(
 
 
 def staged_by(ledger: Ledger, source: str, run: str) -> list[SourceFile]:
-    """Return the files that a run converted and that are not loaded yet, in their order."""
+    """Return the converted files that a run has and that are not loaded yet, in their order.
+
+    Where one of its workers died, there may be some among them that another run has staged.
+    """
     with ledger.begin() as connection:
         rows = connection.execute(
             select(*_SOURCE_FILE)

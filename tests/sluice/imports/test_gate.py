@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from gated_import import GatedImport
+from gated_import import SOURCE, GatedImport
 from sqlalchemy import update
 
 from sluice.imports.gate import check_load, gate_of
@@ -19,7 +19,8 @@ from sluice.imports.load import load_run
 from sluice.lake import Lake
 from sluice.lake.decision import Decision, decide
 from sluice.lake.reconciliation import NotReconciled
-from sluice.ledger import Ledger, quality
+from sluice.ledger import Ledger, files, quality
+from sluice.ledger.files import holder_of
 from sluice.ledger.quality import Gate
 from sluice.ledger.tables import quality_gates
 from sluice.quality.gate import Override, QualityNotChecked, QualityStopped
@@ -220,13 +221,13 @@ def test_a_run_is_compared_with_whole_runs_of_the_weeks_before(
     monkeypatch.setattr("sluice.imports.load.MAX_ROWS_PER_LOAD", 25)
     imports = GatedImport(lake, ledger)
     gates = {}
-    for weeks, files in ((3, 1), (2, 5), (1, 6)):
+    for weeks, many in ((3, 1), (2, 5), (1, 6)):
         run = f"run-{weeks}"
-        for number in range(files):
+        for number in range(many):
             imports.stage(f"{weeks}-{number}", imports.rows(f"{weeks}-{number}"), run)
         gate = check_load(imports.run(run))
         assert gate is not None
-        assert load_run(imports.run(run)).commits == files
+        assert load_run(imports.run(run)).commits == many
         gates[weeks] = gate
     moment = ledger.now()
     for weeks, gate in gates.items():
@@ -334,6 +335,28 @@ def test_what_is_staged_anew_is_checked_anew(lake: Lake, ledger: Ledger) -> None
     with pytest.raises(QualityNotChecked):
         load_run(imports.run())
     assert_held(imports, check_load(imports.run()))
+
+
+def test_what_another_run_has_staged_is_not_loaded_behind_this_one_s_gate(
+    lake: Lake, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker took over a dead run's file, and died before it had converted it anew."""
+    imports = GatedImport(lake, ledger)
+    bad = imports.rows("bad")
+    double(bad)
+    imports.stage("bad", bad, "run-0")
+    imports.let_claims_run_out()
+    assert files.claim(ledger, SOURCE, imports.file("bad"), holder_of("run-1", 1), 900) is not None
+    imports.stage("good", imports.rows("good"))
+    gate = check_load(imports.run())
+    assert gate is not None
+    assert (gate.state, gate.rows) == ("passed", 20)
+    assert load_run(imports.run()).counts.loaded == 20
+    assert "bad is left to a later run" in caplog.text
+    assert imports.states() == {"bad": "processing", "good": "done"}
+    # It is the next run's: converted and checked anew.
+    imports.let_claims_run_out()
+    assert [file.key for file in files.waiting(ledger, SOURCE, "run-2")] == ["bad"]
 
 
 def test_nothing_staged_needs_no_gate(lake: Lake, ledger: Ledger) -> None:
