@@ -354,6 +354,34 @@ def test_an_hour_that_another_run_took_while_it_was_checked_is_not_held(destinat
     assert actions(destination.exporter("quick").export(HOUR)) == [(12, "staged")]
 
 
+@pytest.mark.parametrize("again", ["check", "another run that passes it by"])
+def test_a_check_that_hung_does_not_discard_what_a_newer_one_holds(destination, monkeypatch, again):
+    from sluice.ledger import exported
+
+    change_rows(destination, with_values("amplitude_id", first(None)))
+    destination.exporter("run").export(HOUR)
+    whole = gate_module.hold
+
+    def late(*args):
+        monkeypatch.undo()
+        if again == "check":
+            assert [found.state for found in destination.check("run")] == ["held"]
+        else:
+            destination.expire_claims()
+            other = exported.claim(destination.ledger, destination.id(), "other", 600)
+            exported.release(destination.ledger, other)
+        return whole(*args)
+
+    monkeypatch.setattr(gate_module, "hold", late)
+    uploads = destination.open_uploads()
+    assert [found.state for found in destination.check("run")] == ["held"]
+    assert gate(destination, "run").state == "held"
+    assert destination.open_uploads() == uploads
+    release(destination, "run")
+    assert actions(destination.publish("run")) == [(12, "published")]
+    destination.assert_consistent()
+
+
 def test_a_discard_leaves_alone_what_a_run_works_on_or_has_staged_anew(destination):
     from sluice.ledger import exported
 

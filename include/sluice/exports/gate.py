@@ -93,15 +93,27 @@ def staged_hour(ledger: Ledger, id: HourId, run: str) -> StagedHour | None:
 def hold(ledger: Ledger, claim: Claim, gate: Gate, lease_seconds: float) -> Gate:
     """Let go of the claim of an hour that its gate holds: from here on the gate's record protects it.
 
-    If another writer has claimed the hour while it was checked, its uploads are gone: then it is given up.
+    If another writer has taken the hour while it was checked, its uploads are gone: then it is given up. A
+    newer try of the same run has taken nothing away.
     """
     try:
         exported.renew(ledger, claim, lease_seconds)
     except HourHeld as held:
         log.warning("%s", held)
+        if _still_there(ledger, claim, gate):
+            return gate
         return quality.discard(ledger, gate, "Sluice", "Another run took the hour while it was checked.")
     exported.release(ledger, claim)
     return gate
+
+
+def _still_there(ledger: Ledger, claim: Claim, gate: Gate) -> bool:
+    """Whether what a gate holds is staged still, and no other run is at it."""
+    record = exported.record(ledger, claim.id)
+    staged = staged_hour(ledger, claim.id, claim.run)
+    if record is None or staged is None or content_text(staged) != gate.content:
+        return False
+    return record.run == claim.run or record.claimed_until is None
 
 
 def discard_held(access: Access, gate: Gate) -> None:
