@@ -6,7 +6,8 @@
 left useless more than `retention_days` ago; `clear_staging` removes the staged rows, claims and leases of
 imports that never came back; `clear_syncs` removes what old turns of cohort syncs staged; `abort_uploads`
 ends uploads to the destinations' buckets that dead exports left open more than a day ago. Sizes and ages
-stand below `maintenance:` in `include/config/lake.yaml`; what a sync sent stays its `row_log_days`.
+stand below `maintenance:` in `include/config/lake.yaml`; what a sync sent stays its `row_log_days`. The last
+three also give up what a quality gate has held for longer than its `hold_hours`.
 
 **Schedule**: daily at 03:17 UTC, an hour and a minute at which little else begins. It may run at any time,
 beside imports and exports: none of them waits for it or is changed by it. A second run right after does

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 import pyarrow.fs as pafs
 
+from sluice.cohorts.gate import expire_held_of_all
 from sluice.cohorts.list_files import EXITING, ROW_LOG
 from sluice.cohorts.staging import ROOT, remove
 from sluice.config import Config
@@ -41,7 +42,12 @@ class Cleaned:
 
 
 def clean(config: Config, lake: Lake, ledger: Ledger, *, dry_run: bool = False) -> Cleaned:
-    """Take away what no sync needs any more, or with `dry_run` only count it; once more changes nothing."""
+    """Take away what no sync needs any more, or with `dry_run` only count it; once more changes nothing.
+
+    A turn that its gate has held for too long is given up before, whether its sync runs again or not.
+    """
+    if not dry_run:
+        expire_held_of_all(ledger, lake)
     moment = ledger.now()
     days = {sync.id: sync.config.row_log_days for sync in config.syncs}
     bytes_of = lists_of = folders = 0

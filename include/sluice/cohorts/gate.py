@@ -114,16 +114,24 @@ def expire_held(ledger: Ledger, lake: Lake, sync: Sync) -> list[Gate]:
 
     A gate of a turn that is over for another reason is given up as well: nothing waits for it.
     """
-    expired = quality.expire(ledger, "cohort", sync.id)
+    return _expire(ledger, lake, chain_of(sync))
+
+
+def expire_held_of_all(ledger: Ledger, lake: Lake) -> list[Gate]:
+    """Do so for all chains, also of syncs that no run follows on any more."""
+    return [gate for state in syncs.chains(ledger) for gate in _expire(ledger, lake, state.chain)]
+
+
+def _expire(ledger: Ledger, lake: Lake, chain: Chain) -> list[Gate]:
+    expired = quality.expire(ledger, "cohort", chain.sync)
     for gate in expired:
         log.warning("The %s was stopped by its gate, and nobody decided in time: it is given up.", gate.gate)
         write_report(lake, gate)
-    chain = chain_of(sync)
     for turn in syncs.turns(ledger, chain=chain, states=["stopped"]):
         known = None if turn.gate is None else quality.by_id(ledger, turn.gate)
         if known is not None and known.state in ("discarded", "expired"):
             _decline(ledger, turn, known)
-    for gate in quality.held(ledger, "cohort", sync.id):
+    for gate in quality.held(ledger, "cohort", chain.sync):
         over = _turn_that_is_over(ledger, chain, gate)
         if over is not None:
             reason = f"The turn is {over.state}: {over.reason}"

@@ -39,18 +39,14 @@ def expire_held(run: ImportRun) -> int:
 
     Returns how many files failed so. The first thing that each run of the source does.
     """
-    source, ledger = run.source, run.ledger
-    for gate in quality.expire(ledger, "import", source.id):
-        log.warning("The %s has expired: %s", gate.gate, gate.reason)
-        write_report(run.lake, gate)
-    stopped = 0
-    for of, name in files.runs_of_staged(ledger):
-        if of != source.id:
-            continue
-        known = quality.find(ledger, GateId("import", of, f"{source.dag_id}/{name}", UNIT))
-        if known is not None and known.state in _GIVEN_UP:
-            stopped += _give_up(run.lake, ledger, known)
-    return stopped
+    return _expire(run.lake, run.ledger, run.source.id)
+
+
+def expire_held_of_all(lake: Lake, ledger: Ledger) -> int:
+    """Do so for all sources, also those that no run follows on any more; return how many files failed."""
+    held = {gate.name for gate in quality.held(ledger, "import")}
+    staged = {source for source, _ in files.runs_of_staged(ledger)}
+    return sum(_expire(lake, ledger, source) for source in sorted(held | staged))
 
 
 def discard_held(access: Access, gate: Gate) -> None:
@@ -80,6 +76,20 @@ def tell_held(run: ImportRun) -> int:
             f"{count:,}", name, name,
         )  # fmt: skip
     return sum(others.values())
+
+
+def _expire(lake: Lake, ledger: Ledger, source: str) -> int:
+    for gate in quality.expire(ledger, "import", source):
+        log.warning("The %s has expired: %s", gate.gate, gate.reason)
+        write_report(lake, gate)
+    stopped = 0
+    for of, name in files.runs_of_staged(ledger):
+        if of != source:
+            continue
+        known = quality.find(ledger, GateId("import", of, f"import_s3__{of}/{name}", UNIT))
+        if known is not None and known.state in _GIVEN_UP:
+            stopped += _give_up(lake, ledger, known)
+    return stopped
 
 
 def _give_up(lake: Lake, ledger: Ledger, gate: Gate) -> int:

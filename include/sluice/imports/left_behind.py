@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import pyarrow.fs as pafs
 
+from sluice.imports.held import expire_held_of_all
 from sluice.imports.staging import ROOT, run_folder
 from sluice.lake import Lake
 from sluice.ledger import Ledger, files, leases
@@ -21,13 +22,17 @@ _GRACE = timedelta(hours=1)
 
 @dataclass
 class Cleared:
-    """What was cleared away: folders of runs with their staged files and bytes, claims, leases."""
+    """What was cleared away: folders of runs with their staged files and bytes, claims, leases.
+
+    `expired` is how many files failed because a gate has held them, and nobody decided in time.
+    """
 
     folders: int = 0
     files: int = 0
     bytes: int = 0
     claims: int = 0
     leases: int = 0
+    expired: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,13 @@ def clear_left_behind(lake: Lake, ledger: Ledger, retention: timedelta, *, dry_r
 
     A run's folder goes if none of its files waits for a load any more, or if it is older than `retention`,
     and never while one of its workers holds a live claim or a quality gate holds it. Files whose claim ran
-    out longer ago than `retention` wait again as if they had just been found. With `dry_run` it only says
-    what it would do.
+    out longer ago than `retention` wait again as if they had just been found. What a gate has held for too
+    long is given up, whether its source runs again or not. With `dry_run` it only says what it would do.
     """
     now = ledger.now()
     cleared = Cleared()
     if not dry_run:
+        cleared.expired = expire_held_of_all(lake, ledger)
         # Before their rows go: a file must not name staged rows that are not there.
         cleared.claims = files.give_up_claims(ledger, now - retention)
         cleared.leases = leases.remove_expired(ledger, now - _GRACE)

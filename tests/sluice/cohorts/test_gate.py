@@ -402,6 +402,23 @@ def test_what_nobody_decides_about_is_given_up(cohort_syncs):
     assert there.deliver(STRICT, turn.number, "b").skipped
 
 
+def test_what_nobody_decides_about_is_given_up_by_the_maintenance_where_no_run_follows(cohort_syncs):
+    """As of a sync that somebody has paused, or taken out of the configuration."""
+    there = cohort_syncs
+    turn, gate = stopped_turn(there)
+    config = SimpleNamespace(syncs=())
+    with there.ledger.begin() as connection:
+        connection.execute(update(quality_gates).values(held_until=START))
+    clean(config, there.lake, there.ledger, dry_run=True)
+    assert quality.by_id(there.ledger, gate.id).state == "held"
+    clean(config, there.lake, there.ledger)
+    assert quality.by_id(there.ledger, gate.id).state == "expired"
+    given_up = syncs.turn_of(there.ledger, turn.chain, turn.number)
+    assert (given_up.state, "expired" in given_up.reason) == ("declined", True)
+    clean(config, there.lake, there.ledger)
+    assert syncs.turn_of(there.ledger, turn.chain, turn.number).state == "declined"
+
+
 def test_a_release_that_nobody_made_use_of_ends_with_its_time(cohort_syncs):
     there = cohort_syncs
     turn, gate = stopped_turn(there)

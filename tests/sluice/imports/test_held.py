@@ -191,6 +191,20 @@ def test_what_is_undecided_expires_with_the_next_run(imports: GatedImport) -> No
     assert load_run(imports.run()).files == 0
 
 
+def test_what_is_undecided_expires_with_the_maintenance_where_no_run_follows(imports: GatedImport) -> None:
+    """As of a source that somebody has paused, or taken out of the configuration."""
+    gate = hold(imports)
+    assert clear_left_behind(imports.lake, imports.ledger, WEEK).expired == 0
+    let_expire(imports, gate)
+    assert clear_left_behind(imports.lake, imports.ledger, WEEK, dry_run=True).expired == 0
+    assert set(imports.states().values()) == {"processing"}
+    assert clear_left_behind(imports.lake, imports.ledger, WEEK).expired == 3
+    assert set(imports.states().values()) == {"failed"}
+    assert imports.staged_folders() == set()
+    assert quality.held(imports.ledger) == []
+    assert clear_left_behind(imports.lake, imports.ledger, WEEK).expired == 0
+
+
 @pytest.mark.parametrize("point", ["catch_up", "files.stop", "remove_staged", "after"])
 def test_a_discard_that_is_killed_is_finished_by_the_next_run(
     on_sqlite: GatedImport, monkeypatch: pytest.MonkeyPatch, point: str
