@@ -279,7 +279,7 @@ def test_no_event_is_twice_or_missing_whatever_happens(s3, bucket, template, tmp
     run_state_machine_as_test(
         lambda: Exports(s3, bucket, template, tmp_path),
         settings=settings(
-            max_examples=6,
+            max_examples=4,
             stateful_step_count=12,
             deadline=None,
             suppress_health_check=list(HealthCheck),

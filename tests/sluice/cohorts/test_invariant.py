@@ -258,7 +258,7 @@ def check_ledger(there: Syncs, sync: Sync) -> None:
 
 
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
