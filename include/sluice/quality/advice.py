@@ -46,11 +46,7 @@ def steps(gate: Gate) -> list[Step]:
                 "If the data are right, let them pass, with the reason on record,", _decide("release", gate)
             ),
             *_go_on("and then let the run go on:", gate),
-            Step("If they are wrong, give up what is staged:", _decide("discard", gate)),
-            Step(
-                "Or mend what feeds the run and clear the whole of it: what it stages then is checked again.",
-                clear_command(gate.run, whole=True),
-            ),
+            *_mend(gate),
             Step("Until somebody decides, other runs pass it by."),
         ]
     if gate.state == "released":
@@ -75,6 +71,23 @@ def clear_command(run: str, *, whole: bool = False) -> str | None:
 def _go_on(text: str, gate: Gate) -> list[Step]:
     command = clear_command(gate.run)
     return [Step(text, command)] if command is not None else []
+
+
+def _mend(gate: Gate) -> list[Step]:
+    if gate.pipeline == "import":
+        # Cleared, its run finds the files staged already, or converts them as before.
+        text = (
+            "If they are wrong, give up what is staged; once the files or the converter are mended,"
+            " `sluice import retry SOURCE KEY` takes a file again:"
+        )
+        return [Step(text, _decide("discard", gate))]
+    return [
+        Step("If they are wrong, give up what is staged:", _decide("discard", gate)),
+        Step(
+            "Or mend what feeds the run and clear the whole of it: what it stages then is checked again.",
+            clear_command(gate.run, whole=True),
+        ),
+    ]
 
 
 def _decide(verb: str, gate: Gate) -> str:

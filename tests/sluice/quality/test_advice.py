@@ -22,6 +22,18 @@ def test_what_was_given_up_comes_back_by_the_means_of_its_pipeline():
     assert "next turn" in said["cohort"]
 
 
+def test_only_who_stages_anew_is_told_to_clear_the_whole_run():
+    """An import keeps what it has staged, and each file the converter of its discovery."""
+    for pipeline in ("export", "import", "cohort"):
+        todo = steps(a_gate(pipeline=pipeline, state="held"))
+        clears = [each for each in todo if (each.command or "").startswith("airflow dags clear")]
+        whole = [each for each in clears if "--only-failed" not in each.command]
+        assert len(clears) - len(whole) == 1
+        assert len(whole) == (0 if pipeline == "import" else 1)
+        [discard] = [each for each in todo if "sluice quality discard" in (each.command or "")]
+        assert ("sluice import retry" in discard.text) == (pipeline == "import")
+
+
 def test_a_run_id_is_quoted_for_the_shell():
     run_id = "manual__it's; rm -rf ~ $(x)"
     command = clear_command(f"my_dag/{run_id}")
