@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 
 from sluice.errors import SluiceError
 from sluice.ledger.database import Ledger, now
@@ -30,6 +30,8 @@ State = Literal["passed", "warned", "held", "overridden", "released", "discarded
 
 # With these, what the gate stands in front of may become visible.
 OPEN: tuple[State, ...] = ("passed", "warned", "overridden", "released")
+# How long others pass by what was released at the end of its time: until somebody has cleared its tasks.
+_AFTER_RELEASE = timedelta(hours=24)
 # Longest reason that is kept, in characters.
 _MAX_REASON = 2_000
 _gates = quality_gates.c
@@ -99,18 +101,26 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def record(ledger: Ledger, gate: Gate, hold_hours: float, known: Gate | None = None) -> Gate:
+def record(
+    ledger: Ledger,
+    gate: Gate,
+    hold_hours: float,
+    known: Gate | None = None,
+    *,
+    over_release: bool = False,
+) -> Gate:
     """Record a verdict in the place of an earlier one of the same gate; return it as recorded.
 
     A held gate expires after `hold_hours`, counted from now by the ledger's clock. `known` is the record from
-    before the check: what was decided about the same content since then stays, and a release always does.
+    before the check: what was decided about the same content since then stays, and a release always does,
+    except `over_release`: for what nobody could know who has released it.
     """
     with ledger.begin() as connection:
         moment = now(connection)
         until = moment + timedelta(hours=hold_hours) if gate.state == "held" else None
         gate = replace(gate, checked_at=moment, held_until=until, reason=_short(gate.reason))
         values = {field.name: getattr(gate, field.name) for field in fields(Gate)}
-        decided = ["released"]
+        decided = [] if over_release else ["released"]
         if known is not None and known.state == "held":
             decided += ["discarded", "expired"]
         kept = and_(_gates.state.in_(decided), _gates.content == gate.content)
@@ -171,7 +181,8 @@ def held(ledger: Ledger, pipeline: Pipeline | None = None, name: str | None = No
 def waiting(ledger: Ledger, pipeline: Pipeline, name: str) -> list[Gate]:
     """Return what others pass by, the oldest first: the held gates, and those that a person has released.
 
-    A released one is among them for as long as it could have been held: its run has yet to go on.
+    A released one is among them for as long as it could have been held, and for a day after its release at
+    least: its run has yet to go on.
     """
     with ledger.begin() as connection:
         statement = (
@@ -205,7 +216,10 @@ def newest(
 
 
 def release(ledger: Ledger, gate: Gate, by: str, reason: str) -> Gate:
-    """Let held work go on, for the content that was checked. Raises GateDecided if it is not held."""
+    """Let held work go on, for the content that was checked. Raises GateDecided if it is not held.
+
+    Others pass it by for a day longer at least, however late that is: its run has yet to go on.
+    """
     return _decide(ledger, gate, "released", by, reason)
 
 
@@ -239,10 +253,15 @@ def expire(ledger: Ledger, pipeline: Pipeline, name: str) -> list[Gate]:
 
 def _decide(ledger: Ledger, gate: Gate, state: State, by: str, reason: str) -> Gate:
     with ledger.begin() as connection:
+        moment = now(connection)
+        values: dict[str, Any] = {"decided_at": moment, "decided_by": by, "reason": _short(reason)}
+        if state == "released":
+            until = moment + _AFTER_RELEASE
+            values["held_until"] = case((_gates.held_until > until, _gates.held_until), else_=until)
         done = connection.execute(
             update(quality_gates)
             .where(_is(gate.gate), _gates.state == "held", _gates.content == gate.content)
-            .values(state=state, decided_at=now(connection), decided_by=by, reason=_short(reason))
+            .values(state=state, **values)
         )
         current = _one(connection, _is(gate.gate))
     if done.rowcount == 0 and (current.state != state or current.content != gate.content):

@@ -70,6 +70,15 @@ def test_a_decision_is_on_record_and_may_be_repeated(ledger, decide):
     assert quality.held(ledger) == []
 
 
+@pytest.mark.parametrize(("hours", "left"), [(1, 24), (72, 72)])
+def test_a_release_protects_for_a_day_at_least(ledger, hours, left):
+    gate = quality.record(ledger, a_gate(), hours)
+    end = gate.held_until
+    released = quality.release(ledger, gate, "ann", "right")
+    assert released.held_until == (end if left == hours else released.decided_at + timedelta(hours=left))
+    assert quality.waiting(ledger, "export", "warehouse") == [released]
+
+
 def test_a_release_survives_a_check_of_the_same_content(ledger):
     released = quality.release(ledger, held(ledger), "ann", "right")
     again = quality.record(ledger, a_gate(id=released.id), 72)
