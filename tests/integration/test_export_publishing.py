@@ -242,20 +242,28 @@ def test_two_sleeping_writers_one_publishes(destination):
     assert outcome.action == "unchanged"
 
 
-def test_uploads_that_the_store_threw_away_are_staged_again(destination):
-    """A lifecycle rule may abort uploads between the two tasks; the publish task's retry heals it."""
+@pytest.mark.parametrize("lost", [slice(0, 1), slice(None)])
+def test_uploads_that_the_store_threw_away_are_staged_again(destination, lost):
+    """A lifecycle rule may abort uploads that wait: it is seen before the old hour is touched."""
     replace_hour(destination)
     destination.exporter("second").export(HOUR)
     for upload in destination.client.list_multipart_uploads(
         Bucket=destination.bucket, Prefix=destination.config.prefix
-    )["Uploads"]:
+    )["Uploads"][lost]:
         destination.client.abort_multipart_upload(
             Bucket=destination.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
         )
-    with pytest.raises(HourHeld):
-        destination.publish("second", hour=HOUR)
-    assert destination.record().state == "unpublished"
-    destination.publish("second", hour=HOUR)
+    before = destination.listing()
+    seen = []
+    bucket = destination.scripted()
+    bucket.before = lambda n, request, key: seen.append((request, destination.listing() == before))
+    (outcome,) = destination.publish("second", hour=HOUR, bucket=bucket)
+    assert outcome.action == "published"
+    # What there was stays whole until all that takes its place has been uploaded.
+    requests = [request for request, _ in seen]
+    taken_off = requests.index("delete")
+    assert requests.index("create_upload") < taken_off
+    assert all(whole for _, whole in seen[: taken_off + 1])
     destination.assert_consistent()
 
 

@@ -7,14 +7,14 @@ end is the same. An hour that is exported already is left alone: nothing is read
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from sluice.access.errors import Refused
 from sluice.config import ExportConfig
-from sluice.exports.bucket import Bucket
+from sluice.exports.bucket import Bucket, OpenUpload
 from sluice.exports.errors import ForeignHour
 from sluice.exports.form import config_hash, filter_hash, layout_of
 from sluice.exports.gate import expire_held, staged_hour
@@ -28,7 +28,7 @@ from sluice.exports.publishing import publish
 from sluice.exports.ranges import HourRange
 from sluice.exports.repair import backfill_command
 from sluice.exports.samples import LineSample, remove_sample, write_sample
-from sluice.exports.staged import Content, StagedHour
+from sluice.exports.staged import STAGING, Content, StagedHour
 from sluice.exports.staging import Stager, content_of
 from sluice.lake import Fingerprint, Lake, close_until, hour_fingerprints
 from sluice.ledger import Ledger, exported, quality
@@ -211,14 +211,15 @@ class Exporter:
         if isinstance(claim, HourOutcome):
             return claim
         staged = staged_hour(self._ledger, id, self._run.id)
-        if staged is None:
+        uploads = self._open_uploads(id)
+        if staged is None or not self._all_there(staged, uploads):
             made = self._stage(claim)
             if isinstance(made, HourOutcome):
-                exported.release(self._ledger, claim)
+                self._forget(claim, staged)
                 return made
             staged = made
         else:
-            self._abort_others(id, staged.uploads)
+            self._abort_others(uploads, staged.uploads)
         self._require_open(claim, staged)
         publish(self._bucket, self._ledger, claim, staged, self._lease)
         remove_sample(self._lake, staged.sample)
@@ -274,7 +275,7 @@ class Exporter:
         if mine is not None and self._still_good(id, mine) and not self._was_stopped(id):
             log.info("The %s is staged already by an earlier try of this run.", id)
             return mine
-        self._abort_others(id, set())
+        self._abort_others(self._open_uploads(id), set())
         content, view, state = self._compare(id)
         settled = self._settle(id, content, view, state)
         if settled is not None:
@@ -371,11 +372,7 @@ class Exporter:
         """Whether a staging can be published as it is: same content, form, bucket and open uploads."""
         content = content_of(self._ledger, id.project, id.hour)
         view = look(self._bucket, id.project, id.hour)
-        open_now = {
-            upload.upload_id
-            for upload in self._bucket.open_uploads(id.project, [id.hour.date()])
-            if upload.names.hour == id.hour
-        }
+        open_now = {upload.upload_id for upload in self._open_uploads(id)}
         return (
             staged.content.fingerprint == content.fingerprint
             and staged.config_hash == config_hash(self._config)
@@ -384,13 +381,42 @@ class Exporter:
             and open_now == staged.uploads
         )
 
-    def _abort_others(self, id: HourId, own: Iterable[str]) -> None:
-        """Abort every open upload of the hour that is not ours: its writer is dead, or has lost the hour."""
-        keep = set(own)
-        for upload in list(self._bucket.open_uploads(id.project, [id.hour.date()])):
-            if upload.names.hour == id.hour and upload.upload_id not in keep:
+    def _all_there(self, staged: StagedHour, uploads: Iterable[OpenUpload]) -> bool:
+        """Whether each upload of a staging is open still, or has become the object.
+
+        Looked at before anything visible is touched: a store's rule may have aborted uploads that waited long
+        for a person, and the hour that they were to replace must not be taken off for nothing.
+        """
+        open_now = {upload.upload_id for upload in uploads}
+        waiting = {file.key: file.upload_id for file in staged.files}
+        if staged.marker is not None and staged.marker.upload_id is not None:
+            waiting[staged.marker.key] = staged.marker.upload_id
+        for key, upload_id in waiting.items():
+            if upload_id in open_now:
+                continue
+            head = self._bucket.head(key)
+            if head is None or head.metadata.get(STAGING) != staged.staging:
+                log.warning("The upload of %s is gone: what this run had staged is staged anew.", key)
+                return False
+        return True
+
+    def _forget(self, claim: Claim, staged: StagedHour | None) -> None:
+        """Give back an hour of which nothing has to be published, with what was staged of it once."""
+        if staged is not None:
+            exported.stage(self._ledger, claim, None)
+            remove_sample(self._lake, staged.sample)
+        exported.release(self._ledger, claim)
+
+    def _abort_others(self, uploads: Iterable[OpenUpload], own: Collection[str]) -> None:
+        """Abort the uploads of an hour that are not ours: their writer is dead, or has lost the hour."""
+        for upload in uploads:
+            if upload.upload_id not in own:
                 log.info("Aborting an upload of %s that another writer left open", upload.key)
                 self._bucket.abort(upload.key, upload.upload_id)
+
+    def _open_uploads(self, id: HourId) -> list[OpenUpload]:
+        found = self._bucket.open_uploads(id.project, [id.hour.date()])
+        return [upload for upload in found if upload.names.hour == id.hour]
 
     def _id(self, project: int, hour: datetime) -> HourId:
         return HourId(self._config.id, project, hour)
