@@ -43,7 +43,10 @@ def _record(run: ImportRun, result: Result) -> None:
         return
     others = [one for one in known.results if one["expectation"]["kwargs"].get("of") != _OF]
     results = [*others, result.to_json()]
-    state = known.state if result.success else "held"
     failed = len(stopping([Result.from_json(one) for one in results]))
-    found = replace(known, results=results, state=state, failed=failed)
-    write_report(run.lake, quality.record(run.ledger, found, run.source.quality.hold_hours))
+    found = replace(known, results=results, failed=failed)
+    if not result.success:
+        # Who has released the rows, or overridden their gate, has not spoken of this.
+        found = replace(found, state="held", decided_at=None, decided_by=None, reason=None)
+    hold_hours = run.source.quality.hold_hours
+    write_report(run.lake, quality.record(run.ledger, found, hold_hours, over_release=True))

@@ -489,3 +489,38 @@ def test_a_load_that_does_not_reconcile_is_held(
     # What is staged is as it should be: checked once more, it passes, and a mended load takes it.
     check_load(imports.run())
     assert load_run(imports.run()).counts.loaded == 20
+
+
+@pytest.mark.parametrize("reconciles", [True, False])
+def test_what_a_load_says_is_on_record_also_over_a_release(
+    lake: Lake, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, reconciles: bool
+) -> None:
+    """A person has let the rows pass that the gate has stopped, not a load that loses some of them."""
+    imports = GatedImport(lake, ledger)
+    rows = imports.rows("a")
+    rows[0]["event_type"] = None
+    imports.stage("a", rows)
+    gate = check_load(imports.run())
+    assert gate is not None
+    quality.release(ledger, gate, "ann", "it really has none")
+
+    def miscounting(*arguments: Any) -> Decision:
+        return replace(decide(*arguments), duplicate_per_file=[3])
+
+    if reconciles:
+        load_run(imports.run())
+    else:
+        monkeypatch.setattr("sluice.imports.load.decide", miscounting)
+        with pytest.raises(NotReconciled):
+            load_run(imports.run())
+    after = quality.find(ledger, gate_of(imports.run()))
+    assert after is not None
+    fates = Result.from_json(after.results[-1])
+    assert (fates.method, fates.success) == ("reconciliation", reconciles)
+    if reconciles:
+        assert (after.state, after.decided_by, after.reason) == ("released", "ann", "it really has none")
+    else:
+        assert (after.state, after.decided_by, after.decided_at, after.reason) == ("held", None, None, None)
+        assert_held(imports, after)
+        # A person may still discard it.
+        assert quality.discard(ledger, after, "ann", "it loses rows").state == "discarded"
