@@ -19,8 +19,8 @@ from sluice.quality.sample import RowPicker
 _BREAK, _QUOTE = ord("\n"), ord('"')
 # An amplitude_id is a whole number of 64 bits.
 _ID = re.compile(r"-?\d{1,19}")
-# A value in quotes, or a name of the header without them.
-_CELL = re.compile(r'"((?:[^"]+|"")*)"|([^",\r\n]*)')
+# A value in quotes, or a name of the header without them. It never goes back to cut a value in another way.
+_CELL = re.compile(r'"((?:[^"]++|"")*+)"|([^",\r\n]*)')
 _ID_NAMES = (("amplitudeID", "userID"), ("amplitude_id", "user_id"))
 # A message of many users is looked at whole, so that a few of them are as many users as rows of a file.
 _MIN_MESSAGES = 50
