@@ -113,7 +113,7 @@ def record(
 
     A held gate expires after `hold_hours`, counted from now by the ledger's clock. `known` is the record from
     before the check: what was decided about the same content since then stays, and a release always does,
-    except `over_release`: for what nobody could know who has released it.
+    except `over_release`: for what whoever has released it could not know.
     """
     with ledger.begin() as connection:
         moment = now(connection)

@@ -82,7 +82,7 @@ def test_a_header_that_names_other_columns_is_found(header):
 
 @pytest.mark.parametrize("value", ["a" * 10_000, 'a""' * 5_000, '""' * 5_000])
 def test_a_quote_that_nobody_closes_takes_no_longer_than_one_that_is(value):
-    """As in a file that was cut: a pattern that goes back for every length of a value never comes to an end."""
+    """As in a file that was cut. A pattern that tries each way to cut a value never comes to an end."""
     found = read_csv("existing.csv", [csv_of([]), f'"1","{value}'.encode()], RowPicker(1, 1, "seed"))
     assert failed(found)["expect_rows_to_have_all_columns"] == 1
 
