@@ -229,6 +229,23 @@ def test_a_lake_that_cannot_be_read_fails_the_check_and_holds_nothing(destinatio
     assert quality.of_run(destination.ledger, "run") == []
 
 
+def test_a_load_between_the_tasks_is_left_to_the_next_run(make):
+    destination = make(start=HOUR, reexport_changed=True)
+    destination.add_events(IDS)
+    destination.run("first", "scheduled")
+    before = destination.listing()
+    exporter = destination.exporter("again", "scheduled")
+    assert actions(exporter.export(HOUR)) == [(12, "unchanged")]
+    assert destination.check("again") == []
+    destination.add_events(["late"])
+    (outcome,) = exporter.publish(HOUR)
+    assert (outcome.action, outcome.rows) == ("left", 20)
+    assert "a later run" in outcome.note
+    assert (destination.listing(), destination.open_uploads()) == (before, [])
+    assert actions(destination.run("next", "scheduled", NEXT)) == [(13, "published"), (12, "published")]
+    assert sorted(destination.all_ids()) == sorted([*IDS, "late"])
+
+
 # --- What a person decides ---
 
 

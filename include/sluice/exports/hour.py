@@ -40,6 +40,11 @@ log = logging.getLogger(__name__)
 
 Action = Literal["staged", "published", "unchanged", "left", "held", "foreign", "stopped", "waiting"]
 
+_NOT_AS_IT_WAS = (
+    "not as it was when this run looked at it, and what it is now is not checked; a later run or a backfill"
+    " exports it again"
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -207,6 +212,8 @@ class Exporter:
             if settled is not None:
                 return settled
             self._refuse_given_up(id)
+            if before is not None and before.published and self._config.quality.enabled:
+                return _left(id, before, _NOT_AS_IT_WAS)
         claim = self._claim(id)
         if isinstance(claim, HourOutcome):
             return claim
@@ -333,17 +340,12 @@ class Exporter:
                 f" {backfill_command(self._config, HourRange(id.hour, id.hour))}"
             )
         record = exported.record(self._ledger, id)
-        action: Action = "unchanged" if state is HourState.UNCHANGED else "left"
-        note = ""
-        if action == "left":
-            note = f"{state.value} since it was exported; a backfill, or reexport_changed, exports it again"
-            if state is HourState.OUTSIDE:
-                note = "outside the lake's events: what is there may be another system's history, and stays"
-            log.info("The %s is left as it is: %s", id, note)
-        outcome = HourOutcome(id.project, id.hour, action, note=note)
-        if record is None:
-            return outcome
-        return replace(outcome, rows=record.rows or 0, bytes=record.bytes or 0, files=record.files or 0)
+        if state is HourState.UNCHANGED:
+            return _as_recorded(id, record, "unchanged")
+        note = f"{state.value} since it was exported; a backfill, or reexport_changed, exports it again"
+        if state is HourState.OUTSIDE:
+            note = "outside the lake's events: what is there may be another system's history, and stays"
+        return _left(id, record, note)
 
     def _compare(self, id: HourId) -> tuple[Content, HourView, HourState]:
         content = content_of(self._ledger, id.project, id.hour)
@@ -420,6 +422,19 @@ class Exporter:
 
     def _id(self, project: int, hour: datetime) -> HourId:
         return HourId(self._config.id, project, hour)
+
+
+def _left(id: HourId, record: HourRecord | None, note: str) -> HourOutcome:
+    log.info("The %s is left as it is: %s", id, note)
+    return _as_recorded(id, record, "left", note)
+
+
+def _as_recorded(id: HourId, record: HourRecord | None, action: Action, note: str = "") -> HourOutcome:
+    """Return the outcome of an hour that stays as the ledger has it."""
+    outcome = HourOutcome(id.project, id.hour, action, note=note)
+    if record is None:
+        return outcome
+    return replace(outcome, rows=record.rows or 0, bytes=record.bytes or 0, files=record.files or 0)
 
 
 def _is_staged_by(record: HourRecord | None, run: str) -> bool:
