@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from gated_import import SOURCE, GatedImport
@@ -16,9 +18,12 @@ from sqlalchemy import update
 
 from sluice.imports.gate import check_load, gate_of
 from sluice.imports.load import load_run
+from sluice.imports.staged_rows import StagedRows
 from sluice.lake import Lake
 from sluice.lake.decision import Decision, decide
 from sluice.lake.reconciliation import NotReconciled
+from sluice.lake.schema import STAGED_EVENTS
+from sluice.lake.staged import open_staged
 from sluice.ledger import Ledger, files, quality
 from sluice.ledger.files import holder_of
 from sluice.ledger.quality import Gate
@@ -436,6 +441,33 @@ def test_a_sample_stands_for_all_files_and_is_bounded(lake: Lake, ledger: Ledger
     again = check_load(imports.run())
     assert again is not None
     assert [one["checked"] for one in again.results] == [one["checked"] for one in gate.results]
+
+
+def test_a_sample_of_a_large_load_is_of_many_of_its_files(
+    lake: Lake, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imports = GatedImport(lake, ledger)
+    staged = imports.stage("a", imports.rows("a", 1))
+    first = Path(lake.uri, (staged.staged or {})["events"])
+    nulls = {field.name: pa.nulls(20_000, field.type) for field in STAGED_EVENTS}
+    pq.write_table(pa.table(nulls, STAGED_EVENTS), first)
+    many = [
+        replace(staged, staged={"events": f"_staging/{number}.parquet", "rejects": None})
+        for number in range(500)
+    ]
+    for file in many:
+        shutil.copy(first, Path(lake.uri, (file.staged or {})["events"]))
+    rows = StagedRows(lake, many, STAGED_EVENTS)
+    opened = []
+
+    def counting(lake: Lake, path: str) -> Any:
+        opened.append(path)
+        return open_staged(lake, path)
+
+    monkeypatch.setattr("sluice.imports.staged_rows.open_staged", counting)
+    assert len(rows.sample(["uuid"], 2_000, "seed")) == 2_000
+    # Not all ten million rows are read for it.
+    assert len(set(opened)) == len(opened) == 50
 
 
 def test_without_a_sample_rules_for_single_rows_are_not_said_to_hold(lake: Lake, ledger: Ledger) -> None:
