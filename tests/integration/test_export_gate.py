@@ -264,6 +264,34 @@ def test_a_released_hour_is_published_by_its_run(destination):
         discard(destination, "run")
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_release_is_for_the_files_that_were_looked_at(destination, monkeypatch, same):
+    """Uploads that are gone are made again: the same events give the same files, a faulty writer does not."""
+    change_rows(destination, with_values("amplitude_id", first(None)))
+    stop(destination)
+    release(destination, "run")
+    bucket = destination.scripted()
+    for upload in list(bucket.open_uploads(PROJECT, [HOUR.date()])):
+        bucket.abort(upload.key, upload.upload_id)
+    if not same:
+        whole = LineEncoder._timestamps
+
+        def shifted(self, column):
+            import pyarrow.compute as pc
+
+            return pc.replace_substring(whole(self, column), ".000000", ".000001")
+
+        monkeypatch.setattr(LineEncoder, "_timestamps", shifted)
+    (outcome,) = destination.exporter("run").publish(HOUR)
+    if same:
+        assert outcome.action == "published"
+        destination.assert_consistent()
+    else:
+        assert outcome.action == "stopped"
+        assert "no quality gate as it is now" in outcome.note
+        assert destination.object_keys() == []
+
+
 def test_a_discarded_hour_is_exported_again_once_it_is_mended(destination):
     before = {}
     change_rows(destination, with_values("amplitude_id", lambda ids: before.setdefault("ids", ids)))

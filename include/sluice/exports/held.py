@@ -31,9 +31,12 @@ def hour_of(gate: Gate) -> HourId | None:
 
 
 def content_text(staged: StagedHour) -> str:
-    """Name exactly what a gate checks of a staged hour: its content, its filter, its form."""
+    """Name exactly what a gate checks of a staged hour: its content, its filter, its form, its files.
+
+    Staged once more, the same events give the same files to the byte; so a verdict stays good until then.
+    """
     content = staged.content.fingerprint
-    return f"{content.rows} {content.digest} {staged.filter_hash} {staged.config_hash}"
+    return f"{content.rows} {content.digest} {staged.filter_hash} {staged.config_hash} {staged.manifest}"
 
 
 def waiting_hours(ledger: Ledger, destination: str) -> dict[HourId, Gate]:
