@@ -16,7 +16,7 @@ class AbortUploadsOperator(MaintenanceStep):
 
     What a quality gate holds stays until somebody decides, or until its time is over: then it goes as well.
     Returns how many of each destination. A destination that cannot be reached is logged and does not stop
-    the others: its own runs report it.
+    the others: its own runs report it. The gates of destinations that are gone end as well.
     """
 
     def execute(self, context: Context) -> dict[str, int]:
@@ -26,6 +26,7 @@ class AbortUploadsOperator(MaintenanceStep):
         from sluice.exports.bucket import Bucket
         from sluice.exports.gate import expire_held
         from sluice.exports.left_open import abort_left_open
+        from sluice.exports.removed import expire_of_removed
         from sluice.exports.samples import remove_left_samples
 
         hook = SluiceHook()
@@ -39,4 +40,6 @@ class AbortUploadsOperator(MaintenanceStep):
                 aborted[config.id] = abort_left_open(config, hook.ledger, bucket, dry_run=self.is_dry)
             except (SluiceError, AirflowException) as error:
                 self.log.warning("%s: %s", config.id, error)
+        if not self.is_dry:
+            expire_of_removed(hook.lake, hook.ledger, [config.id for config in hook.config.exports])
         return aborted
