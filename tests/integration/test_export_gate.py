@@ -12,6 +12,7 @@ from gates import end_time
 from sqlalchemy import delete
 
 from sluice.exports import gate as gate_module
+from sluice.exports import hour as hour_module
 from sluice.exports.bucket import Bucket
 from sluice.exports.errors import ContentMismatch, LakeFileError
 from sluice.exports.gate import discard_held, expire_held
@@ -445,6 +446,30 @@ def test_a_discard_leaves_alone_what_a_run_works_on_or_has_staged_anew(destinati
     discard_held(access(destination), found)
     assert len(destination.open_uploads()) == len(uploads)
     assert destination.record().staged is not None
+
+
+def test_a_run_of_many_hours_asks_once_for_what_is_the_same_for_all(destination, monkeypatch):
+    hours = [HOUR + n * timedelta(hours=1) for n in range(3)]
+    for hour in hours[1:]:
+        destination.add_events([f"event of {hour}"], hour)
+    change_rows(destination, with_values("amplitude_id", first(None)))
+    calls = []
+    for name in ("expire_held", "require_open"):
+        whole = getattr(hour_module, name)
+        monkeypatch.setattr(hour_module, name, lambda *a, n=name, w=whole, **k: calls.append(n) or w(*a, **k))
+    exporter = destination.exporter("run", "manual")
+    for hour in hours:
+        exporter.export(hour)
+    assert calls == ["expire_held"]
+    destination.check("run")
+    exporter = destination.exporter("run", "manual")
+    outcomes = [actions(exporter.publish(hour)) for hour in hours]
+    assert outcomes == [
+        [(12, "stopped"), (13, "stopped"), (14, "stopped")],
+        [(13, "stopped")],
+        [(14, "stopped")],
+    ]
+    assert calls == ["expire_held", *["require_open"] * 3]
 
 
 # --- Killed in between ---

@@ -78,6 +78,9 @@ class Exporter:
     `bucket` is the destination's, below its prefix. Raises BucketAccessError for what the receiving side has
     to change, HourHeld if another writer holds the run's own hour, ForeignHour if the schedule finds a
     marker there that is not the ledger's.
+
+    It is one task's: what is the same for all its hours is done once, and an hour that a gate has stopped is
+    not tried again.
     """
 
     def __init__(
@@ -99,6 +102,9 @@ class Exporter:
         self._stager = Stager(config, bucket, HourLines(config, lake), run.id)
         self._layout = layout_of(config)
         self._keeper = Keeper(ledger, lease_seconds)
+        self._looked_for_expired = False
+        # What publishing has found behind closed gates.
+        self._behind_gates: dict[HourId, HourOutcome] = {}
 
     def export(self, hour: datetime) -> list[HourOutcome]:
         """Close the hour for every project and stage it, and in a scheduled run what E-14 adds to it.
@@ -108,7 +114,9 @@ class Exporter:
         """
         own = whole_hour(hour)
         start = self._start()
-        expire_held(self._config, lake=self._lake, ledger=self._ledger, bucket=self._bucket)
+        if not self._looked_for_expired:
+            expire_held(self._config, lake=self._lake, ledger=self._ledger, bucket=self._bucket)
+            self._looked_for_expired = True
         outcomes = []
         for project in self._config.projects:
             close_until(self._lake, self._ledger, project, own + HOUR, self._config.close_wait)
@@ -124,25 +132,31 @@ class Exporter:
         """Publish every hour that this run has staged, its own hour first, then oldest first.
 
         If the own hour's staging is gone (another run had the hour meanwhile, a store's rule aborted the
-        uploads), the hour is looked at again and, if need be, staged again. An hour whose gate does not let
-        it pass, as it is staged now, is an outcome; `raise_for_stopped` makes it an error.
+        uploads), the hour is looked at again and, if need be, staged again; one that was published before and
+        has not been checked as it is now is left to a later run. An hour whose gate does not let it pass, as
+        it is staged now, is an outcome; `raise_for_stopped` makes it an error. Later calls leave out what
+        earlier ones have found to be so, but for their own hour.
         """
         own = whole_hour(hour)
         start = self._start()
         todo = [self._id(project, own) for project in self._config.projects if start is None or own >= start]
         waiting = exported.staged_by(self._ledger, self._config.id, self._run.id)
+        others = [id for id in waiting if id not in todo and id not in self._behind_gates]
         outcomes = []
-        for id in [*todo, *(id for id in waiting if id not in todo)]:
+        for id in [*todo, *others]:
             try:
-                outcomes.append(self._publish_hour(id))
+                outcome = self._behind_gates.get(id) or self._publish_hour(id)
             except HourHeld as held:
                 if id in todo:
                     raise
                 log.warning("%s", held)
-                outcomes.append(HourOutcome(id.project, id.hour, "held", note=str(held)))
+                outcome = HourOutcome(id.project, id.hour, "held", note=str(held))
             except (QualityNotChecked, QualityStopped) as stopped:
                 log.error("%s", stopped)
-                outcomes.append(HourOutcome(id.project, id.hour, "stopped", note=str(stopped)))
+                outcome = HourOutcome(id.project, id.hour, "stopped", note=str(stopped))
+            if outcome.action in ("stopped", "waiting"):
+                self._behind_gates[id] = outcome
+            outcomes.append(outcome)
         return outcomes
 
     def _start(self) -> datetime | None:
