@@ -78,4 +78,4 @@ def test_the_dag_puts_files_together_and_a_second_run_changes_nothing(run: Any) 
     assert versions() == rested
     assert again["compact_events"]["commits"] == 0
     assert again["vacuum_lake"]["events"]["files"] == 0
-    assert set(again["clear_staging"]) == {"folders", "files", "bytes", "claims", "leases"}
+    assert set(again["clear_staging"]) == {"folders", "files", "bytes", "claims", "leases", "expired"}

@@ -16,7 +16,8 @@ class ClearStagingOperator(MaintenanceStep):
     """Removes staged rows that no load will read any more, old claims and dead leases.
 
     Returns how many of each. A run with a live claim keeps all it has; files whose claim ran out longer ago
-    than `retention_days` wait again as if they had just been found.
+    than `retention_days` wait again as if they had just been found. What a quality gate has held for too long
+    is given up.
     """
 
     def execute(self, context: Context) -> dict[str, int]:
