@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class ClearSyncsOperator(MaintenanceStep):
     """Removes sent bytes and row logs that are older than a sync's `row_log_days`, and lists of no use.
 
-    Returns how many turns lost what. The baseline of a sync stays, and who left it when, for ever. A turn that its
-    quality gate has held for too long is given up.
+    Returns how many turns lost what. The baseline of a sync stays, and who left it when, for ever. A turn
+    that its quality gate has held for too long is given up.
     """
 
     def execute(self, context: Context) -> dict[str, int]:
