@@ -226,12 +226,13 @@ class Exporter:
             if settled is not None:
                 return settled
             self._refuse_given_up(id)
-            if before is not None and before.published and self._config.quality.enabled:
-                return _left(id, before, _NOT_AS_IT_WAS)
         claim = self._claim(id)
         if isinstance(claim, HourOutcome):
             return claim
         staged = staged_hour(self._ledger, id, self._run.id)
+        if staged is None and self._was_fine(id, before):
+            exported.release(self._ledger, claim)
+            return _left(id, before, _NOT_AS_IT_WAS)
         uploads = self._open_uploads(id)
         if staged is None or not self._all_there(staged, uploads):
             made = self._stage(claim)
@@ -279,6 +280,12 @@ class Exporter:
             # What holds the hour from here on is its gate; the claim would only be in the way of a discard.
             exported.release(self._ledger, claim)
             raise
+
+    def _was_fine(self, id: HourId, before: HourRecord | None) -> bool:
+        """Whether an hour was exported already when this run's gate looked: it has none here."""
+        if before is None or not before.published or not self._config.quality.enabled:
+            return False
+        return quality.find(self._ledger, gate_of(id, self._run.id)) is None
 
     def _refuse_given_up(self, id: HourId) -> None:
         """Leave alone what this run has staged and a person, or time, has given up. Raises QualityStopped."""
