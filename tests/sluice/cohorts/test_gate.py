@@ -532,7 +532,6 @@ def test_a_gate_that_another_run_overtook_stops_nothing(cohort_syncs, monkeypatc
 def test_the_clean_up_leaves_a_stopped_turn_alone(cohort_syncs):
     there = cohort_syncs
     turn, gate = stopped_turn(there)
-    there.end_waiting()
     clean(SimpleNamespace(syncs=()), there.lake, there.ledger)
     assert len(list(staged_rows(there.lake, f"{turn.folder}/members.parquet"))) == 2
     discard(there, gate)
