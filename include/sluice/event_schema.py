@@ -21,6 +21,18 @@ EXPORT_KEYS = tuple(EVENT_COLUMNS)
 
 # Keys that an exported line writes as JSON, not as a string. The lake holds their JSON text.
 JSON_COLUMNS = frozenset(key for key, kind in EVENT_COLUMNS.items() if kind == "json")
+# Those of them whose JSON is an object, always (amplitude-spec 1.3); the others may be anything.
+OBJECT_COLUMNS = frozenset(
+    {
+        "data",
+        "event_properties",
+        "global_user_properties",
+        "group_properties",
+        "groups",
+        "plan",
+        "user_properties",
+    }
+)
 
 # The 7 keys that only real rows have; the documented 48 are the others (amplitude-spec 1.3, decisions E-18).
 UNDOCUMENTED_KEYS = frozenset(

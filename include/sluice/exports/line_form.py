@@ -13,21 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from sluice.event_columns import EVENT_COLUMNS
+from sluice.event_schema import OBJECT_COLUMNS
 from sluice.exports.lines import Dialect, export_keys
 from sluice.quality.results import Expectation, Result
 
-# Keys that hold an object or null; the other JSON keys may hold any value.
-_DICTIONARIES = frozenset(
-    {
-        "data",
-        "event_properties",
-        "global_user_properties",
-        "group_properties",
-        "groups",
-        "plan",
-        "user_properties",
-    }
-)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SEPARATORS = {"observed": " ", "documented": "T"}
 # Keys that a result names.
@@ -40,7 +29,7 @@ def line_results(lines: Sequence[bytes], *, dialect: Dialect, project: int, hour
     separator = _SEPARATORS[dialect]
     form = re.compile(rf"\d{{4}}-\d\d-\d\d{separator}\d\d:\d\d:\d\d\.\d{{6}}")
     times = [key for key in keys if EVENT_COLUMNS[key] == "time"]
-    dictionaries = _DICTIONARIES & keys
+    dictionaries = OBJECT_COLUMNS & keys
     start = f"{hour:%Y-%m-%d}{separator}{hour:%H}:"
     missing, badly_timed, unnamed, no_objects, strangers = (_Failures() for _ in range(5))
     for line in lines:

@@ -16,22 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.converter import RowError
-from sluice.event_schema import TIMESTAMP
+from sluice.event_schema import OBJECT_COLUMNS, TIMESTAMP
 from sluice.imports.replay_line import are_json, require_json
 from sluice.imports.values import shown
 
-# Keys whose JSON is an object, always (amplitude-spec 1.3); the other JSON keys may be anything.
-_OBJECTS = frozenset(
-    {
-        "data",
-        "event_properties",
-        "global_user_properties",
-        "group_properties",
-        "groups",
-        "plan",
-        "user_properties",
-    }
-)
 
 _UUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 # `2020-01-25 17:03:11.123000`, or with a T as in the documented dialect (decisions E-1). Arrow reads no other
@@ -164,7 +152,7 @@ def json_column(key: str, values: Sequence[msgspec.Raw], faults: Faults) -> pa.A
     texts = pa.Array.from_buffers(pa.binary(), count, buffers)
     encoded = texts.dictionary_encode()
     distinct = [text for text in encoded.dictionary.to_pylist() if text != b"{}"]
-    if key in _OBJECTS and (first[present] != ord("{")).any():
+    if key in OBJECT_COLUMNS and (first[present] != ord("{")).any():
         wrong = _faulty(key, encoded.dictionary.to_pylist())
     else:
         wrong = {} if are_json(distinct) else _faulty(key, encoded.dictionary.to_pylist())
@@ -184,7 +172,7 @@ def _faulty(key: str, texts: Sequence[bytes]) -> dict[int, str]:
     wrong = {}
     for place, text in enumerate(texts):
         try:
-            if key in _OBJECTS and not text.startswith(b"{"):
+            if key in OBJECT_COLUMNS and not text.startswith(b"{"):
                 raise RowError(key, f"must be an object, is {shown(text[:60].decode(errors='replace'))}")
             require_json(key, text)
         except RowError as error:
