@@ -39,6 +39,7 @@ def run() -> dict[str, float]:
             seconds = []
             for number in range(1, FILES + 1):
                 source.wait_idle()
+                # The trigger looks at the queue again and again: a file may come at any moment of that.
                 time.sleep(pauses.uniform(0, 3))
                 put = source.put(number, some_flights(content, number * ROWS, (number + 1) * ROWS))
                 seconds.append(source.seconds_to_start(put))
