@@ -20,7 +20,6 @@ from sluice.event_schema import OBJECT_COLUMNS, TIMESTAMP
 from sluice.imports.replay_line import are_json, require_json
 from sluice.imports.values import shown
 
-
 _UUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 # `2020-01-25 17:03:11.123000`, or with a T as in the documented dialect (decisions E-1). Arrow reads no other
 # text of this length as a time.

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.event_schema import OBJECT_COLUMNS
 from sluice.exports.line_form import line_results
 from sluice.exports.lines import LineEncoder, export_keys
 from sluice.lake.schema import EVENTS, JSON_COLUMNS
@@ -137,6 +138,4 @@ def test_no_value_is_told():
 
 
 def test_dictionary_fields_are_json_columns():
-    from sluice.exports.line_form import _DICTIONARIES
-
-    assert _DICTIONARIES < JSON_COLUMNS
+    assert OBJECT_COLUMNS < JSON_COLUMNS
