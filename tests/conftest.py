@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sluice.access.storage import S3Store
 from sluice.local.airflow_settings import connection_settings
 from sluice.local.environment import clean_environment
 from sluice.local.moto import Moto
@@ -83,6 +84,17 @@ def seaweedfs() -> Iterator[SeaweedFS]:
 def s3_access(seaweedfs: SeaweedFS) -> S3Access:
     """Endpoint, keys and region of the S3 server."""
     return seaweedfs.access
+
+
+@pytest.fixture(scope="session")
+def s3_store(s3_access: S3Access) -> S3Store:
+    """The S3 server, as the library opens it."""
+    return S3Store.of(
+        access_key=s3_access.access_key,
+        secret_key=s3_access.secret_key,
+        endpoint_url=s3_access.endpoint_url,
+        region=s3_access.region,
+    )
 
 
 @pytest.fixture(scope="session")

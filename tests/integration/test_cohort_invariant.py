@@ -183,16 +183,10 @@ def stream(moto_endpoint: str, request: pytest.FixtureRequest) -> Iterator[tuple
 
 
 def test_consumers_of_files_and_of_the_stream_end_with_the_members(
-    s3_access, s3, bucket, stream, moto_endpoint, postgres_url
+    s3_store, s3, bucket, stream, moto_endpoint, postgres_url
 ):
     kinesis, name = stream
-    store = S3Store.of(
-        access_key=s3_access.access_key,
-        secret_key=s3_access.secret_key,
-        endpoint_url=s3_access.endpoint_url,
-        region=s3_access.region,
-    )
-    world = World(store, bucket, name, moto_endpoint, Ledger.open(postgres_url))
+    world = World(s3_store, bucket, name, moto_endpoint, Ledger.open(postgres_url))
     readers = [FilesConsumer(s3, bucket, "audiences/", patient=patient) for patient in (True, False)]
     listener = StreamConsumer(kinesis, name)
     came_through = []

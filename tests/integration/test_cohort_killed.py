@@ -35,17 +35,11 @@ SECOND = [(1, "ann"), (5, "eva"), (6, "fay"), (7, "gus")]
 
 
 @pytest.fixture
-def ends(s3_access: Any, bucket: str, moto_endpoint: str, tmp_path: Path) -> Ends:
-    store = S3Store.of(
-        access_key=s3_access.access_key,
-        secret_key=s3_access.secret_key,
-        endpoint_url=s3_access.endpoint_url,
-        region=s3_access.region,
-    )
+def ends(s3_access: Any, s3_store: S3Store, bucket: str, moto_endpoint: str, tmp_path: Path) -> Ends:
     stream = f"people-{uuid.uuid4().hex[:12]}"
     ends = Ends(
         f"s3://{bucket}/lake",
-        store.delta_options(),
+        s3_store.delta_options(),
         f"sqlite:///{tmp_path}/ledger.db",
         {
             "aws_access_key_id": s3_access.access_key,

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from exporting import HOUR, PROJECT, Destination
 
-from sluice.access.storage import S3Store
 from sluice.demo.again import replay_and_export
 from sluice.demo.proof import ExportedHour, prove_again
 
@@ -17,21 +16,15 @@ pytestmark = pytest.mark.integration
 NEXT = HOUR + timedelta(hours=1)
 
 
-def test_the_replayed_export_is_the_same_and_any_difference_is_seen(s3, s3_access, bucket, tmp_path):
+def test_the_replayed_export_is_the_same_and_any_difference_is_seen(s3, s3_store, bucket, tmp_path):
     destination = Destination.make(s3, bucket, tmp_path, prefix="")
     destination.add_events(["a", "b", "c"])
     for hour in (HOUR, NEXT):
         destination.run(f"{hour:%H}", hour=hour)
-    store = S3Store.of(
-        access_key=s3_access.access_key,
-        secret_key=s3_access.secret_key,
-        endpoint_url=s3_access.endpoint_url,
-        region=s3_access.region,
-    )
     again = f"{bucket}-again"
     s3.create_bucket(Bucket=again)
     try:
-        loaded = replay_and_export(store, destination.config, PROJECT, again, [HOUR, NEXT])
+        loaded = replay_and_export(s3_store, destination.config, PROJECT, again, [HOUR, NEXT])
         assert loaded == 3
 
         def compared() -> list[ExportedHour]:

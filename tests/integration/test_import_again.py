@@ -58,16 +58,10 @@ def converter(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def start(s3_access: Any, bucket: str, tmp_path: Path, converter: Callable[..., Path]) -> Start:
+def start(s3_store: S3Store, bucket: str, tmp_path: Path, converter: Callable[..., Path]) -> Start:
     lake = Lake(str(tmp_path / "lake"))
     lake.create()
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
-    store = S3Store.of(
-        access_key=s3_access.access_key,
-        secret_key=s3_access.secret_key,
-        endpoint_url=s3_access.endpoint_url,
-        region=s3_access.region,
-    )
 
     def begin(run: str = "run-1", **settings: Any) -> ImportRun:
         keys = {
@@ -76,7 +70,7 @@ def start(s3_access: Any, bucket: str, tmp_path: Path, converter: Callable[..., 
             "size_policy": "ignore", "error_budget": 0.9,
         }  # fmt: skip
         source = ImportConfig.model_validate(keys | settings)
-        return ImportRun(source, run, store, lake, ledger, tmp_path / "small.json")
+        return ImportRun(source, run, s3_store, lake, ledger, tmp_path / "small.json")
 
     return begin
 

@@ -80,16 +80,10 @@ def converter(tmp_path: Path) -> Callable[..., None]:
 
 
 @pytest.fixture
-def start(s3_access: Any, bucket: str, tmp_path: Path) -> Start:
+def start(s3_store: S3Store, bucket: str, tmp_path: Path) -> Start:
     lake = Lake(str(tmp_path / "lake"))
     lake.create()
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
-    store = S3Store.of(
-        access_key=s3_access.access_key,
-        secret_key=s3_access.secret_key,
-        endpoint_url=s3_access.endpoint_url,
-        region=s3_access.region,
-    )
     source = ImportConfig.model_validate(
         {
             "id": "shop", "name": "Shop", "owner": "data@example.com", "project": 187520, "bucket": bucket,
@@ -97,7 +91,7 @@ def start(s3_access: Any, bucket: str, tmp_path: Path) -> Start:
             "size_policy": "ignore", "error_budget": 0.5, "quality": SUITE,
         }
     )  # fmt: skip
-    return lambda run: ImportRun(source, run, store, lake, ledger, tmp_path / "shop.json")
+    return lambda run: ImportRun(source, run, s3_store, lake, ledger, tmp_path / "shop.json")
 
 
 def put(s3: S3Client, bucket: str, name: str, *, broken: int = 0) -> None:

@@ -67,17 +67,11 @@ def write_converter(path: Path, event_type: object, file_type: str = "csv", pack
 
 
 @pytest.fixture
-def start(s3_access: Any, bucket: str, tmp_path: Path, converter_path: Path) -> Start:
+def start(s3_store: S3Store, bucket: str, tmp_path: Path, converter_path: Path) -> Start:
     """Begin a run of the source, with other settings or another run id if asked for."""
     lake = Lake(str(tmp_path / "lake"))
     lake.create()
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
-    store = S3Store.of(
-        access_key=s3_access.access_key,
-        secret_key=s3_access.secret_key,
-        endpoint_url=s3_access.endpoint_url,
-        region=s3_access.region,
-    )
 
     def begin(run: str = "run-1", converter: Path = converter_path, **settings: Any) -> ImportRun:
         source = ImportConfig.model_validate(
@@ -95,7 +89,7 @@ def start(s3_access: Any, bucket: str, tmp_path: Path, converter_path: Path) -> 
                 **settings,
             }
         )
-        return ImportRun(source, run, store, lake, ledger, converter)
+        return ImportRun(source, run, s3_store, lake, ledger, converter)
 
     return begin
 

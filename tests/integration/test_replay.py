@@ -152,14 +152,8 @@ class Place:
 
 
 @pytest.fixture
-def place(s3: S3Client, s3_access: Any, bucket: str, tmp_path: Path) -> Any:
-    store = S3Store.of(
-        access_key=s3_access.access_key,
-        secret_key=s3_access.secret_key,
-        endpoint_url=s3_access.endpoint_url,
-        region=s3_access.region,
-    )
-    return lambda name, **settings: Place(s3, store, bucket, tmp_path, name, **settings)
+def place(s3: S3Client, s3_store: S3Store, bucket: str, tmp_path: Path) -> Any:
+    return lambda name, **settings: Place(s3, s3_store, bucket, tmp_path, name, **settings)
 
 
 def parsed(objects: dict[str, bytes]) -> dict[str, list[Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from sluice.access.storage import S3Store
 from sluice.lake import Lake
 from sluice.ledger import Ledger
 
@@ -27,13 +26,3 @@ def lake(tmp_path) -> Lake:
     lake = Lake(str(tmp_path / "lake"))
     lake.create()
     return lake
-
-
-@pytest.fixture(scope="session")
-def s3_store(s3_access) -> S3Store:
-    return S3Store.of(
-        access_key=s3_access.access_key,
-        secret_key=s3_access.secret_key,
-        endpoint_url=s3_access.endpoint_url,
-        region=s3_access.region,
-    )
