@@ -58,7 +58,7 @@ class ChunkGate:
             return {}
         checked = self._checks.check(project, [one for _, one in hours])
         # An hour that this run has staged before has a gate that must not stay as it was.
-        known = {gate.unit for gate in quality.of_run(self._ledger, self._run)}
+        known = quality.units_of_run(self._ledger, self._run)
         passed: list[tuple[Candidate, Checked]] = []
         stopped = {}
         for claim, one in hours:

@@ -168,6 +168,12 @@ def newest_runs(ledger: Ledger, limit: int) -> list[str]:
         return list(connection.execute(statement).scalars())
 
 
+def units_of_run(ledger: Ledger, run: str) -> set[str]:
+    """Return what of a run has a gate already."""
+    with ledger.begin() as connection:
+        return set(connection.execute(select(_gates.unit).where(_gates.run == run)).scalars())
+
+
 def held(ledger: Ledger, pipeline: Pipeline | None = None, name: str | None = None) -> list[Gate]:
     """Return the gates that wait for a person, the oldest first; those whose time is over are among them."""
     conditions = [_gates.state == "held"]
