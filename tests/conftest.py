@@ -122,12 +122,18 @@ def bucket(s3: S3Client) -> Iterator[str]:
 def _empty(s3: S3Client, bucket: str) -> None:
     for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
         s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-            s3.delete_object(Bucket=bucket, Key=entry["Key"], VersionId=entry["VersionId"])
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            s3.delete_object(Bucket=bucket, Key=entry["Key"])
+    for listing, kinds in (
+        ("list_object_versions", ("Versions", "DeleteMarkers")),
+        ("list_objects_v2", ("Contents",)),
+    ):
+        for page in s3.get_paginator(listing).paginate(Bucket=bucket):
+            entries = [entry for kind in kinds for entry in page.get(kind, [])]
+            if entries:
+                # One request for a page: one for each object took a fifth of a second of every test.
+                names = [
+                    {name: entry[name] for name in ("Key", "VersionId") if name in entry} for entry in entries
+                ]
+                s3.delete_objects(Bucket=bucket, Delete={"Objects": names, "Quiet": True})
 
 
 @pytest.fixture(scope="session")
