@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -72,3 +72,9 @@ def failure_noted(context: Mapping[str, Any], sync: str) -> Iterator[None]:
 def leave_note(context: Mapping[str, Any], sync: str, text: str) -> None:
     """Leave a sentence about a sync, which becomes a line of the run's note."""
     context["ti"].xcom_push(key=NOTE_KEY, value=f"{sync}: {text}")
+
+
+def skip(context: Mapping[str, Any], sync: str, reason: str, advice: str = "") -> NoReturn:
+    """End the task, and the run's work on the sync, as skipped; `advice` is for the task's own log."""
+    leave_note(context, sync, f"skipped. {reason}")
+    raise AirflowSkipException(f"{reason} {advice}".rstrip())

@@ -59,7 +59,8 @@ def check_turn(
     None means that nothing of this run stands before a gate: the gate is switched off, the bytes have been
     sent before, or the turn is over or another run's, of which the delivery tells. Of a turn that also waits
     for an approval, neither can do for the other. `scratch` is where local files go, the system's temporary
-    folder by default.
+    folder by default. Raises SyncBusy or TurnLost if another run works on the sync: the caller leaves it
+    alone, as one whose delivery finds that does.
     """
     turn = syncs.turn_of(ledger, chain_of(sync), number)
     if (reason := _needs_none(sync, turn, run)) is not None:
@@ -69,8 +70,8 @@ def check_turn(
     try:
         claim = syncs.claim(ledger, turn.chain, run, seconds)
     except SyncBusy as busy:
-        log.info("Not checked: %s", busy)
-        return None
+        syncs.note_skipped(ledger, turn.chain, run, str(busy))
+        raise
     try:
         with Heartbeat(ledger, claim, seconds) as heartbeat:
             gate = _passed_before(ledger, turn) or _given_up(ledger, turn)
@@ -79,8 +80,8 @@ def check_turn(
             _record(ledger, claim, turn, gate, seconds)
     except TurnLost as lost:
         syncs.release(ledger, claim)
-        log.info("Not checked: %s", lost)
-        return None
+        syncs.note_skipped(ledger, turn.chain, run, str(lost))
+        raise
     except BaseException as error:
         give_back(ledger, claim, error)
         raise

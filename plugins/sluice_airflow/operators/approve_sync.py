@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import leave_note
+from sluice_airflow.sync_run import leave_note, skip
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -89,7 +89,6 @@ class ApproveSyncOperator(HITLOperator):
         """Let a turn through that does not wait; skip one that is over without having been sent."""
         if turn.state in ("declined", "superseded"):
             reason = f"The turn as of {turn.as_of:%Y-%m-%d %H:%M:%S} UTC was {turn.state}: {turn.reason}"
-            leave_note(context, self.sync, f"skipped. {reason}")
-            raise AirflowSkipException(f"{reason} Clear fix_sync as well to make a new one.")
+            skip(context, self.sync, reason, "Clear fix_sync as well to make a new one.")
         self.log.info("Nothing waits for a person.")
         return {"approved_by": turn.decided_by}

@@ -13,7 +13,7 @@ from sluice_airflow.export_run import failure_recorded, hours_of, record_failure
 from sluice_airflow.hooks.sluice import SluiceHook
 from sluice_airflow.links import GATES_KEY, QualityReport
 from sluice_airflow.quality_run import leave_note, override_of, summary
-from sluice_airflow.sync_run import failure_noted
+from sluice_airflow.sync_run import failure_noted, skip
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -27,7 +27,7 @@ class CheckQualityOperator(BaseOperator):
     Fails, without a retry, if the gate stops everything that is staged; nothing of it is visible then, and
     the message says what a person can do. An export that has staged several hours goes on with those that
     pass: PublishHourOperator fails for the others. Returns counts and the paths of the reports; the link
-    "Quality report" opens them.
+    "Quality report" opens them. Skipped, as the other tasks of a cohort sync are, where another run has it.
 
     :param pipeline: "export", "import" or "cohort"
     :param name: id of the destination, source or sync (templated)
@@ -94,15 +94,19 @@ class CheckQualityOperator(BaseOperator):
                 "The gate of a cohort sync needs `turn`: what FixSyncOperator returned."
             )
         from sluice.cohorts.gate import check_turn
+        from sluice.ledger.syncs import SyncBusy, TurnLost
 
         hook = SluiceHook()
         with failure_noted(context, self.name):
-            gate = check_turn(
-                hook.config.sync(self.name),
-                hook.lake,
-                hook.ledger,
-                number=self.turn["turn"],
-                run=run_id(context),
-                override=override_of(context),
-            )
+            try:
+                gate = check_turn(
+                    hook.config.sync(self.name),
+                    hook.lake,
+                    hook.ledger,
+                    number=self.turn["turn"],
+                    run=run_id(context),
+                    override=override_of(context),
+                )
+            except (SyncBusy, TurnLost) as another:
+                skip(context, self.name, str(another))
         return [] if gate is None else [gate]

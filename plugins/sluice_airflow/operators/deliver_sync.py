@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias, BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
 
 from sluice_airflow.assets import sync_asset
 from sluice_airflow.dag_run import run_id
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import failure_noted, leave_note, seconds_left, summary
+from sluice_airflow.sync_run import failure_noted, leave_note, seconds_left, skip, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,9 +51,7 @@ class DeliverSyncOperator(BaseOperator):
                 **_receiver(hook, sync),
             )
         if delivery.skipped:
-            reason = delivery.reason or "Another run has this sync."
-            leave_note(context, self.sync, f"skipped. {reason}")
-            raise AirflowSkipException(reason)
+            skip(context, self.sync, delivery.reason or "Another run has this sync.")
         counts = summary(delivery.turn)
         leave_note(context, self.sync, _sentence(counts))
         for outlet in self.outlets:

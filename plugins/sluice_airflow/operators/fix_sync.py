@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from sluice_airflow.dag_run import run_id, run_type
 from sluice_airflow.hooks.sluice import SluiceHook
-from sluice_airflow.sync_run import as_of, failure_noted, leave_note, summary
+from sluice_airflow.sync_run import as_of, failure_noted, skip, summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,8 +63,6 @@ class FixSyncOperator(BaseOperator):
                 sql_cursor=cursor,
             )
         if fixed.turn is None or fixed.skipped:
-            reason = fixed.reason or "Another run has this sync."
-            leave_note(context, self.sync, f"skipped. {reason}")
-            raise AirflowSkipException(reason)
+            skip(context, self.sync, fixed.reason or "Another run has this sync.")
         self.log.info("The turn of %s is %s: %s", self.sync, fixed.outcome, summary(fixed.turn))
         return summary(fixed.turn)

@@ -523,10 +523,44 @@ def test_a_gate_that_another_run_overtook_stops_nothing(cohort_syncs, monkeypatc
         return stop(*args)
 
     monkeypatch.setattr(syncs, "stop", slow)
-    assert there.check(STRICT, turn.number, "b") is None
-    assert there.deliver(STRICT, turn.number, "b").skipped
+    with pytest.raises(syncs.TurnLost):
+        there.check(STRICT, turn.number, "b")
+    assert there.deliver(STRICT, turn.number, "b", checked=False).skipped
     there.turn(STRICT, hour(4), "d", PEOPLE)
     assert quality.held(there.ledger) == []
+
+
+def test_a_turn_is_left_alone_while_another_run_has_the_sync(cohort_syncs):
+    there = cohort_syncs
+    turn = fixed(there, FILES, 1, "a", PEOPLE)
+    there.end_claims()
+    other = syncs.claim(there.ledger, turn.chain, "b", 60)
+    with pytest.raises(syncs.SyncBusy):
+        there.check(FILES, turn.number, "a")
+    (state,) = syncs.chains(there.ledger)
+    assert (state.note.kind, state.note.run) == ("skipped", "a")
+    syncs.release(there.ledger, other)
+    # Cleared once more, the run goes on.
+    assert there.deliver(FILES, turn.number, "a").outcome == "delivered"
+
+
+def test_a_check_that_slept_past_its_claim_leaves_the_turn_alone(cohort_syncs, monkeypatch):
+    """The other run of the meantime died: the turn is still this run's, and has passed no gate."""
+    there = cohort_syncs
+    turn = fixed(there, FILES, 1, "a", PEOPLE)
+    record = quality.record
+
+    def slow(*args, **keys):
+        there.end_claims()
+        syncs.claim(there.ledger, turn.chain, "b", 60)
+        there.end_claims()
+        return record(*args, **keys)
+
+    monkeypatch.setattr(quality, "record", slow)
+    with pytest.raises(syncs.TurnLost):
+        there.check(FILES, turn.number, "a")
+    monkeypatch.undo()
+    assert there.deliver(FILES, turn.number, "a").outcome == "delivered"
 
 
 def test_the_clean_up_leaves_a_stopped_turn_alone(cohort_syncs):

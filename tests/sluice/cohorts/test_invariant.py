@@ -164,12 +164,11 @@ class History:
         if fixed.turn is None:
             return
         chosen = fixed.turn.number
-        gate = self.there.check(self.sync, chosen, name)
-        if gate is not None and not gate.is_open:
-            if run.released is None or not self.decide(gate, run.released):
+        try:
+            if not self.is_checked(run, chosen, name):
                 return
-            if not getattr(self.there.check(self.sync, chosen, name), "is_open", True):
-                return
+        except (syncs.SyncBusy, syncs.TurnLost):
+            return
         if syncs.turn_of(self.there.ledger, fixed.turn.chain, chosen).state == "held":
             if run.approved is None:
                 return
@@ -181,6 +180,16 @@ class History:
             except syncs.SyncBusy:
                 return
         self.there.deliver(self.sync, chosen, name, checked=False)
+
+    def is_checked(self, run: Run, chosen: int, name: str) -> bool:
+        """Pass the gate, a person's word included; say whether the turn may leave."""
+        gate = self.there.check(self.sync, chosen, name)
+        if gate is None or gate.is_open:
+            return True
+        if run.released is None or not self.decide(gate, run.released):
+            return False
+        again = self.there.check(self.sync, chosen, name)
+        return again is None or again.is_open
 
     def decide(self, gate: Gate, released: bool) -> bool:
         """Release or discard what a gate has stopped; say whether it goes on."""
