@@ -7,6 +7,7 @@ before any test module is collected, because Airflow reads it when it is importe
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluice.access.storage import S3Store
+from sluice.ledger import Ledger
 from sluice.local.airflow_settings import connection_settings
 from sluice.local.environment import clean_environment
 from sluice.local.moto import Moto
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SERVICE_FIXTURES = {"seaweedfs", "s3_access", "s3_endpoint", "s3", "bucket", "moto", "moto_endpoint"}
-SERVICE_FIXTURES |= {"postgres", "postgres_url", "stack_services", "airflow_connections", "airflow_db"}
+SERVICE_FIXTURES |= {"postgres", "stack_services", "airflow_connections", "airflow_db"}
 
 # One folder for all servers of this session. Its path is known before any server runs, and so is
 # the URL of the metadata database: modules that import Airflow while they are collected need it.
@@ -62,6 +64,12 @@ def _set_environment() -> None:
 
 
 _set_environment()
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass by what is imported by now, and come more rarely."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -164,6 +172,22 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     postgres.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def ledger_template(postgres: Postgres) -> str:
+    """The name of a database with an empty ledger, to be copied: the migrations run once."""
+    name = "ledger_template"
+    Ledger.open(postgres.create_database(name))
+    return name
+
+
+@pytest.fixture
+def postgres_ledger_url(postgres: Postgres, ledger_template: str) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh ledger, gone after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield postgres.create_database(name, ledger_template)
+    postgres.drop_database(name)
+
+
 @dataclass(frozen=True)
 class StackServices:
     """All local services but Airflow, and the connections with which Airflow reaches them."""
@@ -175,10 +199,10 @@ class StackServices:
 
 
 @pytest.fixture
-def stack_services(s3_access: S3Access, moto_endpoint: str, postgres_url: str) -> StackServices:
-    """S3, the AWS stand-in and a fresh ledger database."""
-    connections = connection_settings(s3_access, moto_endpoint, postgres_url)
-    return StackServices(s3_access, moto_endpoint, postgres_url, connections)
+def stack_services(s3_access: S3Access, moto_endpoint: str, postgres_ledger_url: str) -> StackServices:
+    """S3, the AWS stand-in and a fresh ledger."""
+    connections = connection_settings(s3_access, moto_endpoint, postgres_ledger_url)
+    return StackServices(s3_access, moto_endpoint, postgres_ledger_url, connections)
 
 
 @pytest.fixture

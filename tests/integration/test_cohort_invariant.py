@@ -183,10 +183,10 @@ def stream(moto_endpoint: str, request: pytest.FixtureRequest) -> Iterator[tuple
 
 
 def test_consumers_of_files_and_of_the_stream_end_with_the_members(
-    s3_store, s3, bucket, stream, moto_endpoint, postgres_url
+    s3_store, s3, bucket, stream, moto_endpoint, postgres_ledger_url
 ):
     kinesis, name = stream
-    world = World(s3_store, bucket, name, moto_endpoint, Ledger.open(postgres_url))
+    world = World(s3_store, bucket, name, moto_endpoint, Ledger.open(postgres_ledger_url))
     readers = [FilesConsumer(s3, bucket, "audiences/", patient=patient) for patient in (True, False)]
     listener = StreamConsumer(kinesis, name)
     came_through = []

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from backfilling import backfill, done, hour, plan, states
 from exporting import HOUR, PROJECT, Destination, Killed
+from fresh import fresh_ledger
 from lake_staging import stage
 from sqlalchemy import delete, update
 
@@ -152,7 +153,7 @@ def test_what_another_form_left_goes_after_the_ledger_is_lost(make, tmp_path, se
     hours = HourRange(HOUR, hour(HOUR, 1))
     backfill(destination, "first", hours)
     old = destination.object_keys()
-    destination.ledger = Ledger.open(f"sqlite:///{tmp_path}/new.db")
+    destination.ledger = fresh_ledger(tmp_path / "new.db")
     config = destination.config.model_dump(by_alias=True, exclude={"first_partition", "flat_layout", *others})
     destination.config = type(destination.config)(**config | others)
     assert states(plan(destination, hours)) == {0: "foreign", 1: "foreign"}

@@ -18,7 +18,6 @@ from sluice.exports.bucket import Bucket
 from sluice.exports.gate import check_hours
 from sluice.exports.hour import Exporter, Run
 from sluice.lake import LoadRequest, load
-from sluice.ledger import Ledger
 from sluice.ledger.export_runs import finish_run, start_run
 from sluice.local.connections import aws_connection, ledger_connection
 
@@ -29,16 +28,15 @@ KEY = "out/187520/187520_2013-01-02_12#0.json.gz"
 
 
 @pytest.fixture
-def environment(tmp_path: Path, bucket: str, s3_access: Any, postgres_url: str) -> dict[str, str]:
+def environment(tmp_path: Path, bucket: str, s3_access: Any, postgres_ledger_url: str) -> dict[str, str]:
     """One destination and one exported hour, as a shell of the local stack sees them."""
     write_export_config(tmp_path / "config", bucket, "flights")
     environment = {
         "SLUICE_CONFIG": str(tmp_path / "config"),
         "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(s3_access),
         "AIRFLOW_CONN_SLUICE_LAKE": aws_connection(s3_access),
-        "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(postgres_url),
+        "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(postgres_ledger_url),
     }
-    Ledger.open(postgres_url)
     access = EnvironmentAccess(tmp_path / "config", environ=environment)
     access.lake.create()
     file = stage(access.lake, "a.csv", ["a", "b", "c"], at=lambda n: NOON.replace(minute=n))

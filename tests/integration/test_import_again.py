@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_lake, fresh_ledger
 from loading import check_and_load
 
 from sluice.access.storage import S3Store
@@ -27,8 +28,7 @@ from sluice.imports.rejected_files import export_rejects
 from sluice.imports.rejects import rejected_rows
 from sluice.imports.report import report_run
 from sluice.imports.session import ImportRun
-from sluice.lake import Lake
-from sluice.ledger import Ledger, files
+from sluice.ledger import files
 from sluice.ledger.files import holder_of
 
 if TYPE_CHECKING:
@@ -59,9 +59,8 @@ def converter(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def start(s3_store: S3Store, bucket: str, tmp_path: Path, converter: Callable[..., Path]) -> Start:
-    lake = Lake(str(tmp_path / "lake"))
-    lake.create()
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    lake = fresh_lake(tmp_path / "lake")
+    ledger = fresh_ledger(tmp_path / "ledger.db")
 
     def begin(run: str = "run-1", **settings: Any) -> ImportRun:
         keys = {

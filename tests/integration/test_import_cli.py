@@ -68,15 +68,14 @@ def folder(tmp_path: Path, bucket: str) -> Path:
 
 
 @pytest.fixture
-def environment(folder: Path, s3_access: Any, postgres_url: str) -> dict[str, str]:
+def environment(folder: Path, s3_access: Any, postgres_ledger_url: str) -> dict[str, str]:
     """What the local stack's `environment` file sets."""
-    Ledger.open(postgres_url)
     return {
         "PYTHONPATH": str(INCLUDE),
         "SLUICE_CONFIG": str(folder),
         "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(s3_access),
         "AIRFLOW_CONN_SLUICE_LAKE": aws_connection(s3_access),
-        "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(postgres_url),
+        "AIRFLOW_CONN_SLUICE_LEDGER": ledger_connection(postgres_ledger_url),
     }
 
 

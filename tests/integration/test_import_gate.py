@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from fresh import fresh_lake, fresh_ledger
 from loading import check_and_load
 
 from sluice.access.access import Access
@@ -21,8 +22,7 @@ from sluice.imports.gate import discard_held, gate_of
 from sluice.imports.report import report_run
 from sluice.imports.retry import retry_file
 from sluice.imports.session import ImportRun
-from sluice.lake import Lake
-from sluice.ledger import Ledger, files, quality
+from sluice.ledger import files, quality
 from sluice.ledger.files import holder_of
 from sluice.quality.gate import QualityStopped
 
@@ -81,9 +81,8 @@ def converter(tmp_path: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def start(s3_store: S3Store, bucket: str, tmp_path: Path) -> Start:
-    lake = Lake(str(tmp_path / "lake"))
-    lake.create()
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    lake = fresh_lake(tmp_path / "lake")
+    ledger = fresh_ledger(tmp_path / "ledger.db")
     source = ImportConfig.model_validate(
         {
             "id": "shop", "name": "Shop", "owner": "data@example.com", "project": 187520, "bucket": bucket,

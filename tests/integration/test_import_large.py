@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_lake, fresh_ledger
 
 from sluice.access.storage import S3Store
 from sluice.config import ImportConfig
@@ -17,8 +18,7 @@ from sluice.imports.convert import convert_file
 from sluice.imports.converters import remember
 from sluice.imports.session import ImportRun
 from sluice.imports.workers import Workers
-from sluice.lake import Lake
-from sluice.ledger import Ledger, files
+from sluice.ledger import files
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,8 +53,7 @@ class Import:
         mapping |= {"event_properties": {"note": "note"}}
         config = {"fileType": "json", "compressionType": "gzip", "convertToAmplitudeFunc": mapping}
         converter.write_text(json.dumps({"converterConfig": config}))
-        self.lake, self.ledger = Lake(str(folder / "lake")), Ledger.open(f"sqlite:///{folder}/ledger.db")
-        self.lake.create()
+        self.lake, self.ledger = fresh_lake(folder / "lake"), fresh_ledger(folder / "ledger.db")
         source = ImportConfig(
             id="large", name="Large", owner="data@example.com", project=187520, bucket=bucket, prefix="in/",
             region="us-east-1", converter="converter.json", upload_time="event_time",

@@ -12,6 +12,7 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
+from fresh import fresh_lake, fresh_ledger
 
 from sluice.access.queues import QueueError, SqsQueue
 from sluice.access.storage import S3Store
@@ -22,8 +23,7 @@ from sluice.imports.discovery import discover
 from sluice.imports.inbox import Inbox
 from sluice.imports.notifications import NotificationsTaken, enable_notifications
 from sluice.imports.session import ImportRun
-from sluice.lake import Lake
-from sluice.ledger import Ledger, files
+from sluice.ledger import files
 from sluice.ledger.database import LedgerUnavailable
 
 pytestmark = pytest.mark.integration
@@ -47,9 +47,8 @@ class Customer:
         self.bucket = f"customer-{uuid.uuid4().hex[:16]}"
         self.s3.create_bucket(Bucket=self.bucket)
         self.endpoint, self.folder = endpoint, folder
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db")
-        self.lake = Lake(str(folder / "lake"))
-        self.lake.create()
+        self.ledger = fresh_ledger(folder / "ledger.db")
+        self.lake = fresh_lake(folder / "lake")
         self.queue = SqsQueue(self.new_queue(), "us-east-1", self.session, endpoint)
         self.source = self.new_source("small", "in/", self.queue)
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_lake, fresh_ledger
 from loading import check_and_load
 
 from sluice.access.storage import S3Store
@@ -28,7 +29,7 @@ from sluice.imports.load import Loaded
 from sluice.imports.report import Report, report_run
 from sluice.imports.session import ImportRun
 from sluice.lake import Lake
-from sluice.ledger import Ledger, files
+from sluice.ledger import files
 from sluice.ledger.files import holder_of
 from sluice.ledger.registry import SourceMoved
 
@@ -69,9 +70,8 @@ def write_converter(path: Path, event_type: object, file_type: str = "csv", pack
 @pytest.fixture
 def start(s3_store: S3Store, bucket: str, tmp_path: Path, converter_path: Path) -> Start:
     """Begin a run of the source, with other settings or another run id if asked for."""
-    lake = Lake(str(tmp_path / "lake"))
-    lake.create()
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    lake = fresh_lake(tmp_path / "lake")
+    ledger = fresh_ledger(tmp_path / "ledger.db")
 
     def begin(run: str = "run-1", converter: Path = converter_path, **settings: Any) -> ImportRun:
         source = ImportConfig.model_validate(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import fresh_lake, fresh_ledger
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,9 +26,8 @@ from sluice.imports.records import BadRow, Record
 from sluice.imports.rows import RowPipeline
 from sluice.imports.staging import StagingWriter
 from sluice.imports.times import EventTimes
-from sluice.lake import Lake, LoadRequest, StagedFile, load, read_hour
+from sluice.lake import LoadRequest, StagedFile, load, read_hour
 from sluice.lake.schema import EXPORT_KEYS
-from sluice.ledger import Ledger
 
 pytestmark = pytest.mark.integration
 
@@ -98,9 +98,8 @@ def exported_again(folder: Path, lines: Iterable[Line]) -> dict[str, Line]:
     source = folder / "exported.json.gz"
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     source.write_bytes(gzip.compress(text.encode()))
-    lake = Lake(str(folder / "lake"))
-    lake.create()
-    ledger = Ledger.open(f"sqlite:///{folder}/ledger.db")
+    lake = fresh_lake(folder / "lake")
+    ledger = fresh_ledger(folder / "ledger.db")
     converter = Converter.from_file(CONVERTER)
     times = EventTimes("event_time", ledger.now(), date(2000, 1, 1), require_time=True)
     pipeline = RowPipeline(converter, RowNames("again", "exports", KEY), times)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fresh import fresh_lake, fresh_ledger_url
 
 from sluice.lake import Lake
 from sluice.ledger import Ledger
@@ -10,19 +11,18 @@ from sluice.ledger import Ledger
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def ledger_url(request: pytest.FixtureRequest, tmp_path) -> str:
-    """A fresh, empty ledger's URL, on each of the two databases in turn."""
+    """A fresh ledger's URL, on each of the two databases in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    return request.getfixturevalue("postgres_url")
+        return fresh_ledger_url(tmp_path / "ledger.db")
+    return request.getfixturevalue("postgres_ledger_url")
 
 
 @pytest.fixture
 def ledger(ledger_url: str) -> Ledger:
-    return Ledger.open(ledger_url)
+    return Ledger.open(ledger_url, migrate=False)
 
 
 @pytest.fixture
 def lake(tmp_path) -> Lake:
-    lake = Lake(str(tmp_path / "lake"))
-    lake.create()
+    lake = fresh_lake(tmp_path / "lake")
     return lake

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from fresh import fresh_lake, fresh_ledger
 from lake_staging import stage
 from sqlalchemy import update
 
@@ -74,9 +75,8 @@ class Destination:
 
     @classmethod
     def make(cls, client: Any, bucket: str, folder: Path, **settings: Any) -> Destination:
-        lake = Lake(str(folder / "lake"))
-        lake.create()
-        ledger = Ledger.open(f"sqlite:///{folder}/ledger.db")
+        lake = fresh_lake(folder / "lake")
+        ledger = fresh_ledger(folder / "ledger.db")
         return cls(client, bucket, lake, ledger, config_of(bucket, **settings))
 
     def configure(self, **settings: Any) -> None:

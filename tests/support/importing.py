@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from deltalake import CommitProperties
+from fresh import fresh_ledger_url
 from sqlalchemy import select
 
 import sluice.imports.load
@@ -148,11 +149,10 @@ class World:
             bucket,
             lake_uri or str(folder / "lake"),
             options,
-            f"sqlite:///{folder}/ledger.db",
+            fresh_ledger_url(folder / "ledger.db"),
             str(folder),
         )
         world.lake.create()
-        Ledger.open(world.ledger_url)
         return world
 
     def put(self, client: Any, source: str, file_type: str, events: str) -> None:

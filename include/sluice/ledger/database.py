@@ -54,7 +54,7 @@ class Ledger:
         """
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            engine = _sqlite_engine(parsed)
+            engine = sqlite_engine(parsed)
         elif parsed.get_backend_name() == "postgresql":
             engine = create_engine(parsed, poolclass=NullPool, isolation_level="READ COMMITTED")
         else:
@@ -83,7 +83,7 @@ class Ledger:
         Many small transactions then cost no connection each. Not for a process that forks meanwhile.
         """
         if self.is_sqlite:
-            engine = _sqlite_engine(self.engine.url, pool_size=connections)
+            engine = sqlite_engine(self.engine.url, pool_size=connections)
         else:
             engine = create_engine(
                 self.engine.url, pool_size=connections, max_overflow=0, isolation_level="READ COMMITTED"
@@ -143,7 +143,8 @@ def now(connection: Connection) -> datetime:
     return connection.execute(select(utc_now())).scalar_one()
 
 
-def _sqlite_engine(url: URL, pool_size: int | None = None) -> Engine:
+def sqlite_engine(url: URL, pool_size: int | None = None) -> Engine:
+    """Return an engine for a SQLite file; with a pool its connections stay open, up to so many."""
     path = url.database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)

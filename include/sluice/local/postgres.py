@@ -98,12 +98,13 @@ class Postgres(Service):
         with engine.connect() as connection:
             yield connection
 
-    def create_database(self, name: str) -> str:
-        """Create a database unless it exists, and give its URL."""
+    def create_database(self, name: str, template: str | None = None) -> str:
+        """Create a database unless it exists, empty or as a copy of another; give its URL."""
         with self.connect() as connection:
             known = connection.scalars(text("select datname from pg_database")).all()
             if name not in known:
-                connection.execute(text(f'create database "{name}"'))
+                copied = f' template "{template}"' if template else ""
+                connection.execute(text(f'create database "{name}"{copied}'))
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

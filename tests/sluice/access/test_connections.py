@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import fresh_ledger
 from sqlalchemy import make_url, text
 
 from sluice.access.connections import EnvironmentAccess, ledger_url, store
@@ -154,7 +155,7 @@ def test_a_ledger_is_never_made_by_looking_at_it(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(SluiceError, match="has no tables yet"):
         _ = EnvironmentAccess(ledger_url=f"sqlite:///{path}").ledger
-    Ledger.open(f"sqlite:///{path}")
+    fresh_ledger(path)
     assert EnvironmentAccess(ledger_url=f"sqlite:///{path}").ledger.is_sqlite
 
 

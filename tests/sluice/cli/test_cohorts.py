@@ -7,12 +7,12 @@ import pytest
 from click.testing import CliRunner
 from cohort_config import write_cohort, write_cohort_config
 from cohort_events import NOON, add_events
+from fresh import fresh_ledger
 from lake_staging import stage
 from sqlalchemy import make_url
 
 from sluice.cli import cli
 from sluice.lake import LoadRequest, load
-from sluice.ledger import Ledger
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_definition(preview, lake):
 
 
 def test_a_file_of_ids(preview, lake, tmp_path):
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = fresh_ledger(tmp_path / "ledger.db")
     load(lake, ledger, LoadRequest(187520, "test", [stage(lake, "a.csv", ["ann"], user=str)]))
     (preview.folder / "cohorts").mkdir()
     (preview.folder / "cohorts" / "vips.csv").write_text("user_id\nann\nann\nbob\n")

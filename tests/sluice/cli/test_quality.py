@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from export_config import write_export_config
+from fresh import fresh_lake, fresh_ledger
 from gates import RUN, a_gate, end_time, held
 
 from sluice.cli import cli
 from sluice.errors import SluiceError
-from sluice.lake import Lake
 from sluice.ledger import Ledger, quality
 from sluice.ledger.quality import Gate
 from sluice.quality.report import render
@@ -59,7 +59,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     (folder / "lake.yaml").write_text(f"uri: {lake}\n")
     connection = {"conn_type": "aws", "login": "a", "password": "b", "extra": {"region_name": "us-east-1"}}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-    return Shell(Ledger.open(f"sqlite:///{tmp_path}/ledger.db"), lake, folder)
+    return Shell(fresh_ledger(tmp_path / "ledger.db"), lake, folder)
 
 
 def test_list_shows_the_newest_or_what_is_held(shell):
@@ -195,7 +195,7 @@ def test_discard_says_how_the_data_come_back_and_may_be_repeated(shell):
 @pytest.mark.parametrize("pipeline", ["export", "import", "cohort"])
 def test_each_pipeline_gives_up_what_it_has_staged(shell, pipeline):
     """Here nothing is staged any more, as after a kill in the middle of a discard."""
-    Lake(str(shell.lake)).create()
+    fresh_lake(shell.lake)
     gate = held(shell.ledger, pipeline=pipeline, unit={"cohort": "turn 12"}.get(pipeline, "load"))
     assert "Discarded by" in shell.run("quality", "discard", RUN, "--reason", "wrong")
     assert shell.now(gate).state == "discarded"

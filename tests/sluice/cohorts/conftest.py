@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from cohort_turns import Syncs
+from fresh import fresh_ledger
 from sqlalchemy import event
 
 from sluice.lake import Lake
-from sluice.ledger import Ledger
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def fresh_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         def make() -> Syncs:
             folder = tmp_path / str(len(made))
             (folder / "lake").mkdir(parents=True)
-            ledger = stack.enter_context(Ledger.open(f"sqlite:///{folder}/ledger.db").pooled(4))
+            ledger = stack.enter_context(fresh_ledger(folder / "ledger.db").pooled(4))
             event.listen(ledger.engine, "connect", _do_not_wait)
             made.append(Syncs(Lake(str(folder / "lake")), ledger))
             monkeypatch.setattr("sluice.cohorts.snapshot.take_snapshot", made[-1].take_snapshot)

@@ -7,12 +7,12 @@ from itertools import count
 import pyarrow.parquet as pq
 import pytest
 from cohort_events import NOON, add_events, cohort_of, config_of
+from fresh import fresh_lake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sluice.cohorts.query import check, query_of
 from sluice.cohorts.snapshot import take_snapshot
-from sluice.lake import Lake
 
 AS_OF = NOON
 DAY = timedelta(days=1)
@@ -149,7 +149,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shared_lake(folder):
-    return fresh_lake(folder)
+    return another_lake(folder)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -195,7 +195,7 @@ def test_a_portfolio_asks_all_events_of_a_person(shared_lake, folder, placed, de
 
 
 def test_a_property_is_the_latest_that_the_events_of_the_days_have(tmp_path):
-    lake = fresh_lake(tmp_path)
+    lake = another_lake(tmp_path)
     tie = {"server_upload_time": NOON - DAY, "loaded_at": NOON - DAY}
     add_events(
         lake,
@@ -223,7 +223,7 @@ def test_a_property_is_the_latest_that_the_events_of_the_days_have(tmp_path):
 
 
 def test_a_portfolios_property_is_the_latest_of_the_user_in_each_project(tmp_path):
-    lake, user = fresh_lake(tmp_path), {"user_id": "u"}
+    lake, user = another_lake(tmp_path), {"user_id": "u"}
     add_events(
         lake,
         [
@@ -271,7 +271,7 @@ WHERE test_1 >= 3 AND NOT (test_2 = 0 OR first_3 < TIMESTAMPTZ '2013-01-02 12:00
 
 @pytest.mark.parametrize("value", ["it's", "a'; DROP TABLE events; --", 'q"', "%"])
 def test_the_values_are_no_sql(tmp_path, value):
-    lake = fresh_lake(tmp_path)
+    lake = another_lake(tmp_path)
     add_events(lake, [{"amplitude_id": 1, "event_type": value, "event_properties": {value: value}}])
     condition = {"event_property": value, "equals": value}
     definition = {"did": {"event": value, "last_days": 1, "where": [condition]}}
@@ -284,7 +284,5 @@ def numbered(rows):
     return [row | {"loaded_at": row["server_upload_time"], "seq": n} for n, row in enumerate(rows)]
 
 
-def fresh_lake(folder):
-    lake = Lake(str(folder / f"lake-{len(list(folder.iterdir()))}"))
-    lake.create()
-    return lake
+def another_lake(folder):
+    return fresh_lake(folder / f"lake-{len(list(folder.iterdir()))}")

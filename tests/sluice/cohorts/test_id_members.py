@@ -5,18 +5,18 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 from cohort_events import NOON, PROJECT, cohort_of, config_of
+from fresh import fresh_ledger
 from lake_staging import stage
 
 from sluice.cohorts.errors import CohortQueryError
 from sluice.cohorts.query import check
 from sluice.cohorts.snapshot import IdProblem, take_snapshot
 from sluice.lake import LoadRequest, load
-from sluice.ledger import Ledger
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 @pytest.fixture

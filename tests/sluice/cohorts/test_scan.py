@@ -6,10 +6,11 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pytest
 from cohort_events import NOON, add_events
+from fresh import fresh_lake
 
 from sluice.cohorts import scan
 from sluice.cohorts.tables import Events
-from sluice.lake import Lake, data_files
+from sluice.lake import data_files
 from sluice.lake.schema import TIMESTAMP
 
 AS_OF = NOON + timedelta(days=1)
@@ -18,8 +19,7 @@ AS_OF = NOON + timedelta(days=1)
 @pytest.fixture(scope="module")
 def large_lake(tmp_path_factory):
     """Three files of 500 rows, one second after the other, in row groups of 200."""
-    lake = Lake(str(tmp_path_factory.mktemp("large") / "lake"))
-    lake.create()
+    lake = fresh_lake(tmp_path_factory.mktemp("large") / "lake")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(data_files, "ROW_GROUP_ROWS", 200)
         for day in (2, 1, 0):

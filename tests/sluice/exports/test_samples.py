@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from fresh import fresh_lake, fresh_ledger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +20,8 @@ from sluice.exports.samples import (
     write_sample,
 )
 from sluice.exports.staged import Content
-from sluice.lake import Fingerprint, Lake
-from sluice.ledger import Ledger, exported
+from sluice.lake import Fingerprint
+from sluice.ledger import exported
 from sluice.ledger.exported import HourId
 
 
@@ -77,8 +78,7 @@ def test_what_a_filter_lets_through_never_fills_the_memory():
 
 @pytest.fixture
 def lake(tmp_path):
-    lake = Lake(str(tmp_path / "lake"))
-    lake.create()
+    lake = fresh_lake(tmp_path / "lake")
     return lake
 
 
@@ -95,7 +95,7 @@ def test_it_is_kept_beside_the_lake_until_it_is_removed(lake):
 
 
 def test_clean_up_takes_old_samples_that_no_staging_names(lake, tmp_path):
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = fresh_ledger(tmp_path / "ledger.db")
     assert remove_left_samples(lake, ledger, "flights") == 0
     named, left, young = (write_sample(lake, "flights", name, []) for name in ("named", "left", "young"))
     id = HourId("flights", 187520, datetime(2013, 1, 2, 12, tzinfo=UTC))

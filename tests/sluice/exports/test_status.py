@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from exporting import config_of
+from fresh import fresh_ledger
 from gates import held
 from sqlalchemy import delete, insert
 
@@ -30,7 +31,7 @@ EXPORT = config_of("bucket", id="flights", start=FIRST)
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     """100 closed hours with two events each, of a destination that has run."""
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = fresh_ledger(tmp_path / "ledger.db")
     with ledger.begin() as connection:
         connection.execute(
             insert(projects).values(project=PROJECT, number=1, closed_until=FIRST + 100 * HOUR)

@@ -16,6 +16,7 @@ from urllib.parse import quote_plus
 
 import boto3
 import pytest
+from fresh import fresh_lake, fresh_ledger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -63,10 +64,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     folder = tmp_path_factory.mktemp("guarantee")
     converter = folder / "converter.json"
     converter.write_text(json.dumps(CONVERTER))
-    lake = Lake(str(folder / "lake"))
-    lake.create()
+    lake = fresh_lake(folder / "lake")
     session = boto3.Session("emulated", "emulated", region_name="us-east-1")
-    return Home(lake, Ledger.open(f"sqlite:///{folder}/ledger.db"), converter, session)
+    return Home(lake, fresh_ledger(folder / "ledger.db"), converter, session)
 
 
 @pytest.mark.parametrize("discovery", ["scan", "layout", "notifications"])

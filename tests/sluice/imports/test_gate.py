@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_ledger_url
 from gated_import import SOURCE, GatedImport
 from sqlalchemy import update
 
@@ -37,7 +38,7 @@ Rows = list[dict[str, Any]]
 @pytest.fixture
 def ledger_url(tmp_path: Path) -> str:
     # What is asked of the databases is asked in test_held.py.
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return fresh_ledger_url(tmp_path / "ledger.db")
 
 
 def failed(gate: Gate | None) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import fresh_ledger
 from gated_import import SOURCE, GatedImport
 from sqlalchemy import update
 
@@ -38,7 +39,7 @@ def imports(lake: Lake, ledger: Ledger) -> GatedImport:
 @pytest.fixture
 def on_sqlite(lake: Lake, tmp_path: Path) -> GatedImport:
     """For what asks nothing new of a database."""
-    return GatedImport(lake, Ledger.open(f"sqlite:///{tmp_path}/one.db"))
+    return GatedImport(lake, fresh_ledger(tmp_path / "one.db"))
 
 
 def hold(imports: GatedImport, run: str = "run-1") -> Gate:

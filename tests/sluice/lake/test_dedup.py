@@ -12,15 +12,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_lake, fresh_ledger, fresh_ledger_url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_staging import stage, staged_rows
 
-from sluice.lake import Lake, LoadRequest, load
+from sluice.lake import LoadRequest, load
 from sluice.lake.decision import DEDUP_WINDOW
 from sluice.lake.key_cache import root
 from sluice.lake.snapshot import Snapshot
-from sluice.ledger import Ledger
 
 PROJECT = 187520
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ TICK = timedelta(milliseconds=1)
 @pytest.fixture
 def ledger_url(tmp_path):
     """Nothing here depends on the ledger's database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return fresh_ledger_url(tmp_path / "ledger.db")
 
 
 @pytest.fixture(autouse=True)
@@ -181,8 +181,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_any_history_gives_what_plain_sql_says(tmp_path, monkeypatch, steps):
     folder = tmp_path / uuid.uuid4().hex
-    lake, ledger = Lake(str(folder / "lake")), Ledger.open(f"sqlite:///{folder}.db")
-    lake.create()
+    lake, ledger = fresh_lake(folder / "lake"), fresh_ledger(folder.with_suffix(".db"))
     instant = BEGIN
     names = (f"f{n}" for n in count())
     for kind, *what in steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_ledger_url
 from lake_staging import stage, staged_rows
 
 from sluice.lake import Counts, LoadRequest, StagedFile, load
@@ -17,7 +18,7 @@ PROJECT = 187520
 @pytest.fixture
 def ledger_url(tmp_path):
     """Nothing here depends on the ledger's database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return fresh_ledger_url(tmp_path / "ledger.db")
 
 
 def staged_with(lake, key, ids, **columns) -> StagedFile:

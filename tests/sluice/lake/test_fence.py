@@ -8,10 +8,12 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import CommitProperties
+from fresh import fresh_lake, fresh_ledger_url
 from lake_staging import NOON, stage
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -34,14 +36,15 @@ Where = tuple[str, dict[str, str], str]
 def where(request: pytest.FixtureRequest, tmp_path) -> Where:
     """The lake's URI and options and the ledger's URL: what a process needs to open both."""
     if request.param == "local and sqlite":
-        uri, options, url = str(tmp_path / "lake"), {}, f"sqlite:///{tmp_path}/ledger.db"
-    else:
-        uri = f"s3://{request.getfixturevalue('bucket')}/lake"
-        options = request.getfixturevalue("s3_store").delta_options()
-        url = request.getfixturevalue("postgres_url")
+        return _local(tmp_path)
+    uri = f"s3://{request.getfixturevalue('bucket')}/lake"
+    options = request.getfixturevalue("s3_store").delta_options()
     Lake(uri, options).create()
-    Ledger.open(url)
-    return uri, options, url
+    return uri, options, request.getfixturevalue("postgres_ledger_url")
+
+
+def _local(folder: Path) -> Where:
+    return fresh_lake(folder / "lake").uri, {}, fresh_ledger_url(folder / "ledger.db")
 
 
 def open_both(where: Where) -> tuple[Lake, Ledger]:
@@ -209,9 +212,7 @@ def _load_and_die(where: Where, file: Any, step: str, when: str) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", ["users", "devices", "events"])
 def test_a_worker_killed_at_a_commit_leaves_the_same_end(tmp_path, step, when):
-    where = (str(tmp_path / "lake"), {}, f"sqlite:///{tmp_path}/ledger.db")
-    Lake(where[0]).create()
-    Ledger.open(where[2])
+    where = _local(tmp_path)
     lake, ledger = open_both(where)
     users = {"a": "ann", "b": None, "c": "ann"}
     file = stage(lake, "f1", users, user=users.get, at=lambda _: NOON)
@@ -245,10 +246,8 @@ def _load_small_files(where: Where, stop: Any) -> int:
 
 
 def test_small_loads_do_not_starve_a_large_one(tmp_path, monkeypatch):
-    where = (str(tmp_path / "lake"), {}, f"sqlite:///{tmp_path}/ledger.db")
-    lake = Lake(where[0])
-    lake.create()
-    ledger = Ledger.open(where[2])
+    where = _local(tmp_path)
+    lake, ledger = open_both(where)
     original = Snapshot.commit
 
     def slow(self: Snapshot, actions: Any, entry: Any) -> None:

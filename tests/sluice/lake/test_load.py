@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_lake, fresh_ledger
 from lake_staging import NOON, stage
 from sqlalchemy import select
 
@@ -255,12 +256,11 @@ def test_closing_is_refused_before_the_end_and_done_once(lake, ledger):
 
 
 def test_a_new_ledger_is_rebuilt_from_the_log(lake, ledger, tmp_path):
-    from sluice.ledger import Ledger
 
     load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a", "b"])]))
     close_until(lake, ledger, PROJECT, hour_of(ledger.now()), wait_seconds=0)
     load(lake, ledger, LoadRequest(7, "t", [stage(lake, "f1", ["a", "b"])]))
-    other = Ledger.open(f"sqlite:///{tmp_path}/other.db")
+    other = fresh_ledger(tmp_path / "other.db")
     catch_up(lake, other, lake.events())
 
     def content(of):
@@ -275,10 +275,9 @@ def test_a_new_ledger_is_rebuilt_from_the_log(lake, ledger, tmp_path):
 
 
 def test_a_ledger_of_another_lake_is_refused(lake, ledger, tmp_path):
-    from sluice.lake import Lake, LakeError
+    from sluice.lake import LakeError
 
     load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a"])]))
-    other = Lake(str(tmp_path / "other"))
-    other.create()
+    other = fresh_lake(tmp_path / "other")
     with pytest.raises(LakeError, match="belongs to the lake"):
         load(other, ledger, LoadRequest(PROJECT, "s", [stage(other, "f1", ["a"])]))

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
+from fresh import fresh_lake, fresh_ledger
 from lake_staging import NOON, stage
 from sqlalchemy import event, select
 
@@ -56,7 +57,7 @@ def test_a_table_opened_before_the_newest_commit_gives_its_own_versions(lake, le
     load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a"])]))
     opened_before = lake.events()
     load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f2", ["b"])]))
-    other = Ledger.open(f"sqlite:///{tmp_path}/other.db")
+    other = fresh_ledger(tmp_path / "other.db")
     catch_up(lake, other, opened_before)
     with other.begin() as connection:
         assert connection.execute(select(files.c.key)).scalars().all() == ["f1"]
@@ -94,7 +95,7 @@ def _catch_up(where: tuple[str, str]) -> None:
 
 
 def test_four_processes_fill_an_empty_ledger_at_once(lake, ledger_url, tmp_path):
-    first = Ledger.open(f"sqlite:///{tmp_path}/first.db")
+    first = fresh_ledger(tmp_path / "first.db")
     for n in range(3):
         load(lake, first, LoadRequest(PROJECT, "s", [stage(lake, f"f{n}", [f"e{n}"])]))
     commit_empty(lake, first, 30)
@@ -110,15 +111,14 @@ def test_what_a_commit_says_outlives_checkpoints(tmp_path, monkeypatch, clean_up
     monkeypatch.setitem(sluice.lake.store._PROPERTIES, "delta.logRetentionDuration", "interval 0 seconds")
     if clean_up == "true":
         monkeypatch.setitem(sluice.lake.store._PROPERTIES, "delta.enableExpiredLogCleanup", clean_up)
-    lake = Lake(str(tmp_path / "lake"))
-    lake.create()
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    lake = fresh_lake(tmp_path / "lake")
+    ledger = fresh_ledger(tmp_path / "ledger.db")
     load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a"])]))
     commit_empty(lake, ledger, 121)
     events = lake.events()
     assert events.version() == 122
     assert events.transaction_version(f"load:{PROJECT}") == 122
-    other = Ledger.open(f"sqlite:///{tmp_path}/other.db")
+    other = fresh_ledger(tmp_path / "other.db")
     again = LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a"])])
     if clean_up == "true":
         with pytest.raises(LakeError, match="log"):

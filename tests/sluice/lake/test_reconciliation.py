@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_lake, fresh_ledger, fresh_ledger_url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_staging import NOON, stage
@@ -34,7 +35,7 @@ LOAD = importlib.import_module("sluice.lake.load")
 @pytest.fixture
 def ledger_url(tmp_path: Path) -> str:
     # No word of SQL is at stake here: one database will do.
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return fresh_ledger_url(tmp_path / "ledger.db")
 
 
 def versions(lake: Lake) -> dict[str, int]:
@@ -154,9 +155,8 @@ def test_the_counts_of_any_loads_add_up(
 ) -> None:
     """Whatever repeats within a file, over files and over loads: what is kept is what is there once."""
     folder = tmp_path_factory.mktemp("any")
-    lake = Lake(str(folder / "lake"))
-    lake.create()
-    ledger = Ledger.open(f"sqlite:///{folder}/ledger.db")
+    lake = fresh_lake(folder / "lake")
+    ledger = fresh_ledger(folder / "ledger.db")
     seen: set[tuple[bool, str]] = set()
     for number, (replayed, files) in enumerate(loads):
         staged = [

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from fresh import fresh_ledger_url
 from lake_staging import stage, staged_rows
 from replay_staging import FIVE, row, stage_replay, uuid_of
 from sqlalchemy import select
@@ -23,7 +24,7 @@ HOUR = hour_of(FIVE)
 @pytest.fixture
 def ledger_url(tmp_path):
     """Nothing here depends on the ledger's database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return fresh_ledger_url(tmp_path / "ledger.db")
 
 
 def replay(lake, ledger, *files, source="again", budget=1.0):

@@ -32,10 +32,15 @@ def _migrate(url):
     Ledger.open(url)
 
 
-def test_four_processes_migrate_at_once(ledger_url):
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
+def test_four_processes_migrate_at_once(database, request, tmp_path):
+    if database == "sqlite":
+        url = f"sqlite:///{tmp_path}/ledger.db"
+    else:
+        url = request.getfixturevalue("postgres_url")
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_migrate, [ledger_url] * 4))
-    with Ledger.open(ledger_url, migrate=False).begin() as connection:
+        list(pool.map(_migrate, [url] * 4))
+    with Ledger.open(url, migrate=False).begin() as connection:
         assert connection.execute(select(counters)).all() == []
 
 

@@ -2,6 +2,7 @@ import logging
 from dataclasses import replace
 
 import pytest
+from fresh import fresh_ledger
 from gates import CARRIERS, NULLS, RUN, UNIQUE, end_time
 from pyarrow.fs import FileSelector
 
@@ -27,7 +28,7 @@ BROKEN = replace(CARRIERS, error="TypeError: no such type")
 @pytest.fixture
 def ledger(tmp_path) -> Ledger:
     """A ledger; that both databases keep gates alike is shown where they are kept."""
-    return Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import fresh_ledger
 from gates import RUN, a_gate, held
 
 from sluice.ledger import Ledger, quality
@@ -40,7 +41,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     path = tmp_path / "ledger.db"
     connection = json.dumps({"conn_type": "sqlite", "host": str(path)})
     monkeypatch.setenv("AIRFLOW_CONN_SLUICE_LEDGER", connection)
-    return Ledger.open(f"sqlite:///{path}")
+    return fresh_ledger(path)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from fresh import fresh_lake, fresh_ledger_url
 
 from sluice.lake import Lake
 from sluice.ledger import Ledger
@@ -25,19 +26,13 @@ class Where:
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.integration)])
 def where(request: pytest.FixtureRequest, tmp_path) -> Where:
     if request.param == "local":
-        place = Where(str(tmp_path / "lake"), {}, f"sqlite:///{tmp_path}/ledger.db")
-    else:
-        uri = f"s3://{request.getfixturevalue('bucket')}/lake"
-        options = request.getfixturevalue("s3_store").delta_options()
-        place = Where(uri, options, f"sqlite:///{tmp_path}/ledger.db")
-    Ledger.open(place.ledger_url)
-    Lake(place.uri, place.options).create()
-    return place
+        return request.getfixturevalue("local")
+    uri = f"s3://{request.getfixturevalue('bucket')}/lake"
+    options = request.getfixturevalue("s3_store").delta_options()
+    Lake(uri, options).create()
+    return Where(uri, options, fresh_ledger_url(tmp_path / "ledger.db"))
 
 
 @pytest.fixture
 def local(tmp_path) -> Where:
-    place = Where(str(tmp_path / "lake"), {}, f"sqlite:///{tmp_path}/ledger.db")
-    Ledger.open(place.ledger_url)
-    Lake(place.uri).create()
-    return place
+    return Where(fresh_lake(tmp_path / "lake").uri, {}, fresh_ledger_url(tmp_path / "ledger.db"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fresh import fresh_ledger
 from lake_staging import NOON
 
 from sluice.lake.commits import LogEntry
 from sluice.lake.maintenance import checkpoint_tables
 from sluice.lake.projection import catch_up
 from sluice.lake.snapshot import Snapshot
-from sluice.ledger import Ledger
 
 
 def commit(lake, ledger, times: int) -> None:
@@ -32,7 +32,7 @@ def test_a_checkpoint_comes_after_ten_commits_and_no_commit_goes(local, tmp_path
     assert len(list(log.glob("*.checkpoint.parquet"))) == 1
     # The number of the project's log is in the checkpoint, and a lost ledger comes back from the commits.
     assert lake.events().transaction_version("load:1") == 10
-    other = Ledger.open(f"sqlite:///{tmp_path}/other.db")
+    other = fresh_ledger(tmp_path / "other.db")
     catch_up(lake, other, lake.events())
     commit(lake, ledger, 9)
     assert checkpoint_tables(lake) == {}

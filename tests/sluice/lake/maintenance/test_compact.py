@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
+from fresh import fresh_ledger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from importing import forks
@@ -107,7 +108,7 @@ def test_rows_order_and_fingerprints_stay_and_a_second_run_does_nothing(where, t
     assert content(lake) == before
     # As the ledger has them, as the rows have them, and as a new ledger learns them from the log.
     assert all_fingerprints(ledger) == fingerprints == fingerprints_of_rows(lake)
-    other = Ledger.open(f"sqlite:///{tmp_path}/other.db")
+    other = fresh_ledger(tmp_path / "other.db")
     catch_up(lake, other, lake.events())
     catch_up(lake, ledger, lake.events())
     assert projection(other) == projection(ledger)

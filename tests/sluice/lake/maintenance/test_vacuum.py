@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import fresh_ledger
 from lake_staging import NOON, stage
 
 import sluice.lake.maintenance.rewrite as rewrite_module
@@ -134,4 +135,4 @@ def test_a_young_file_that_no_commit_names_is_left_on_s3_too(s3_lake):
 def s3_lake(bucket, s3_store, tmp_path) -> tuple[Lake, Ledger]:
     lake = Lake(f"s3://{bucket}/lake", s3_store.delta_options())
     lake.create()
-    return lake, Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    return lake, fresh_ledger(tmp_path / "ledger.db")
