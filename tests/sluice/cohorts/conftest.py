@@ -12,6 +12,7 @@ import pytest
 from cohort_turns import Syncs
 from fresh import fresh_ledger
 from sqlalchemy import event
+from streaming import WaitingTime
 
 from sluice.lake import Lake
 
@@ -39,6 +40,12 @@ def fresh_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
 
 def _do_not_wait(connection: sqlite3.Connection, record: Any) -> None:
     connection.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.fixture
+def waiting_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine ends no delivery's budget; what waits does not wait."""
+    monkeypatch.setattr("sluice.cohorts.deliver_messages.time", WaitingTime())
 
 
 @pytest.fixture

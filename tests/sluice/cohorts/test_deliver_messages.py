@@ -16,7 +16,6 @@ from stream_proxy import INTERNAL, THROTTLED, StreamProxy
 from streaming import REGION, Folder, kinesis_sync, reach, read_messages, users_messages
 
 from sluice.access.streams import StreamAccessError
-from sluice.cohorts import deliver_messages as delivering
 from sluice.cohorts.deliver_messages import MessageTooLarge, PartlyDelivered, deliver_messages
 from sluice.cohorts.staged_file import StagingError
 
@@ -74,23 +73,6 @@ class Delivery:
 @pytest.fixture
 def delivery(kinesis, stream, tmp_path, moto_endpoint):
     return Delivery(kinesis, stream, tmp_path, moto_endpoint)
-
-
-class WaitingTime:
-    """A clock that only waiting moves: a busy machine ends no budget."""
-
-    now = 0.0
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-
-@pytest.fixture
-def waiting_time(monkeypatch):
-    monkeypatch.setattr(delivering, "time", WaitingTime())
 
 
 def refusing(ids, code=THROTTLED):

@@ -436,6 +436,7 @@ def test_a_stream_gets_whom_it_can_match(cohort_syncs):
     assert len(there.stream.records) == 1
 
 
+@pytest.mark.usefixtures("waiting_time")
 def test_half_a_stream_of_messages_is_finished_by_the_next_run(cohort_syncs, monkeypatch):
     there = cohort_syncs
     there.members = [(number, f"n{number}") for number in range(10)]
@@ -460,6 +461,7 @@ def test_half_a_stream_of_messages_is_finished_by_the_next_run(cohort_syncs, mon
     assert (last["in_cohort"], [user["user_id"] for user in last["users"]]) == (False, ["n9"])
 
 
+@pytest.mark.usefixtures("waiting_time")
 def test_half_a_stream_that_never_gets_through_is_not_taken_up(cohort_syncs):
     there, sync = cohort_syncs, kinesis_sync(destination={"shards": None})
     there.members = [(number, f"n{number}") for number in range(10)]

@@ -129,9 +129,9 @@ def test_refusal_names_the_construct(pattern, named):
 
 def test_optional_sections_cannot_hang_a_worker(monkeypatch):
     pattern, hostile = "yyyy" + "[H]" * 12, "2021" + "9" * 60 + "x"
-    began = time.monotonic()
+    began = time.process_time()
     assert compile_pattern(pattern)(hostile) is None
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert compile_pattern(pattern)("2021") == 1609459200000
     monkeypatch.setattr(timepattern, "MATCH_SECONDS", 1e-9)
     with pytest.raises(RowError, match=r"the time pattern 'yyyy\[H\].* took more than 1e-09 s"):
