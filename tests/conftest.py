@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sluice.access.storage import S3Store
 from sluice.ledger import Ledger
@@ -64,6 +65,12 @@ def _set_environment() -> None:
 
 
 _set_environment()
+
+
+# No test fails for the time that an example takes: the machine may be busy. `.ci/run` takes the profile "ci"
+# instead, which draws the same examples each time.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 def pytest_collection_finish() -> None:
