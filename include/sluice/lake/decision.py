@@ -33,6 +33,8 @@ DEDUP_WINDOW = timedelta(days=7)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH_ROWS = 100_000
+# The engine deals out rows to its threads in lots of this size: fewer rows only pay for them.
+_ROWS_PER_THREAD = 122_880
 
 UploadTime = Literal["now", "event_time"]
 
@@ -205,6 +207,8 @@ def _assign_ids(
     """
     # An engine of its own: what it needs to decide is free again when the rows are written.
     with connect() as connection:
+        if len(keep) <= _ROWS_PER_THREAD:
+            connection.execute("SET threads = 1")
         new_users = _find_ids(connection, snapshot, "users", "user_id", _kept_ids(spool, keep))
         new_devices = _find_ids(connection, snapshot, "devices", "device_id", _kept_ids(spool, keep))
         ids = np.zeros(len(keep), dtype=np.int64)
@@ -252,13 +256,17 @@ def _find_ids(
 ) -> pa.Table:
     """Fill `<table>_ids` with the Amplitude ID of every key of the kept rows; return the new ones."""
     connection.register("kept", kept)
-    connection.execute(
+    [(wanted,)] = connection.execute(
         f"""
         CREATE TEMP TABLE {table}_wanted AS
         SELECT {key}, min(place) AS first_seen FROM kept WHERE {key} IS NOT NULL GROUP BY {key}
         """
-    )
+    ).fetchall()
     connection.unregister("kept")
+    if not wanted:
+        # Where all rows have a user, as is common, the devices need not be read.
+        connection.execute(f"CREATE TEMP TABLE {table}_ids ({key} VARCHAR, amplitude_id BIGINT)")
+        return pa.table({key: pa.array([], pa.string()), "amplitude_id": pa.array([], pa.int64())})
     connection.register("side", snapshot.side_rows(table, [key, "amplitude_id", "n"]))
     connection.execute(
         f"""

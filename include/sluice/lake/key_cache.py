@@ -32,6 +32,8 @@ LIMIT_BYTES = 8 << 30
 GRACE_SECONDS = 3600.0
 
 _SUFFIX, _NEW_SUFFIX = ".keys", ".new"
+# When somebody last looked at the whole cache.
+_SWEPT = "swept"
 _MAGIC = b"sluice-keys-0001"
 # Of each block: rows (0 at the end), flags, and the check sum of what follows.
 _HEAD = struct.Struct("<IIII")
@@ -102,17 +104,34 @@ class KeyCache:
             writer.discard()
 
     def tidy(self, paths: Iterable[str]) -> None:
-        """Remove the keys of data files other than these, and what is too much for the whole cache."""
-        wanted = {self._file(path) for path in paths}
+        """Remove the keys of data files other than these and, once an hour, what is too much in all."""
+        wanted = {self._file(path).name for path in paths}
         before = time.time() - GRACE_SECONDS
+        with suppress(OSError), os.scandir(self._folder) as files:
+            for file in files:
+                if file.name not in wanted and file.stat().st_mtime < before:
+                    os.unlink(file)
+        if self._sweeps_now(before):
+            self._sweep(before)
+
+    def _sweeps_now(self, before: float) -> bool:
+        """Whether nobody has looked at the whole cache since; then this one does."""
+        mark = self._root / _SWEPT
+        try:
+            if mark.stat().st_mtime >= before:
+                return False
+        except OSError:
+            pass
+        with suppress(OSError):
+            mark.touch()
+        return True
+
+    def _sweep(self, before: float) -> None:
         files: list[tuple[float, int, Path]] = []
-        for file in self._root.rglob("*"):
+        for file in self._root.rglob("*.*"):
             with suppress(OSError):
                 status = file.stat()
-                if not file.is_file():
-                    continue
-                unwanted = file.suffix == _NEW_SUFFIX or (file.parent == self._folder and file not in wanted)
-                if unwanted and status.st_mtime < before:
+                if file.suffix == _NEW_SUFFIX and status.st_mtime < before:
                     file.unlink()
                 else:
                     files.append((status.st_mtime, status.st_size, file))
