@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import md5
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from sluice.lake.sql import kept_engine
 
 _MODULUS = 1 << 128
 _EMPTY = "0" * 32
 
-# SQL (DuckDB) of the two sums from which `from_sums` makes the digest, for who checks rows by themselves. The
-# hash is the MD5 of uuid/revision read as a little-endian number.
+# SQL (DuckDB) of the two sums from which `from_sums` makes the digest. The hash is the MD5 of uuid/revision
+# read as a little-endian number.
 SUMS_SQL = """
     sum((md5_number(uuid || '/' || revision) >> 64)::HUGEINT),
     sum((md5_number(uuid || '/' || revision) & 18446744073709551615)::HUGEINT)
@@ -52,21 +51,19 @@ class HourSums:
 
     def passing(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the batches as they come."""
-        for batch in batches:
-            self._add(batch)
-            yield batch
-
-    def _add(self, batch: pa.RecordBatch) -> None:
-        # Not in SQL: an engine costs as much as 50,000 rows here, and most loads have fewer.
-        names = (batch.column(name).cast(pa.string()) for name in ("uuid", "revision"))
-        texts = pc.binary_join_element_wise(*names, "/").cast(pa.binary()).to_pylist()
-        hashes = b"".join([md5(text, usedforsecurity=False).digest() for text in texts])
-        hour = np.floor_divide(batch.column("server_upload_time").cast(pa.int64()).to_numpy(), _HOUR_US)
-        hours, starts, counts = np.unique(np.sort(hour), return_index=True, return_counts=True)
-        # Quarters of a hash, in numbers that hold the sum of many of them.
-        quarters = np.frombuffer(hashes, "<u4").reshape(-1, 4)[np.argsort(hour, kind="stable")]
-        sums = np.add.reduceat(quarters, starts, axis=0, dtype=np.uint64) if len(hour) else quarters
-        for found, count, (a, b, c, d) in zip(hours.tolist(), counts.tolist(), sums.tolist(), strict=True):
-            moment = _EPOCH + timedelta(microseconds=found * _HOUR_US)
-            known = self.hours.get(moment, Fingerprint())
-            self.hours[moment] = known + Fingerprint.from_sums(count, c + (d << 32), a + (b << 32))
+        with kept_engine() as connection:
+            for batch in batches:
+                connection.register("rows", batch.select(["uuid", "revision", "server_upload_time"]))
+                sums = connection.execute(
+                    f"""
+                    SELECT floor(epoch_us(server_upload_time) / {_HOUR_US})::BIGINT AS hour, count(*),
+                           {SUMS_SQL}
+                    FROM rows GROUP BY hour
+                    """
+                ).fetchall()
+                connection.unregister("rows")
+                for hour, count, high, low in sums:
+                    moment = _EPOCH + timedelta(microseconds=hour * _HOUR_US)
+                    known = self.hours.get(moment, Fingerprint())
+                    self.hours[moment] = known + Fingerprint.from_sums(count, high, low)
+                yield batch
