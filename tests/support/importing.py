@@ -23,6 +23,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import boto3
+import botocore.session
 import duckdb
 import loading
 import pyarrow as pa
@@ -50,9 +52,14 @@ from sluice.ledger.files import holder_of
 from sluice.ledger.tables import hours, loads
 
 PROJECT = 187520
-TYPES = ("csv", "json", "parquet")
 COLUMNS = ("id", "user", "device", "time", "skip")
 NOON = 1357128000000
+# botocore reads its description of S3 once for each session, a tenth of a second: this session has it before
+# the workers are forked. Each sets the credentials that it needs.
+BOTOCORE = botocore.session.get_session()
+BOTOCORE.set_credentials("nobody", "nothing")
+SESSION = boto3.Session(botocore_session=BOTOCORE, region_name="us-east-1")
+S3Store(SESSION).client().get_paginator("list_objects_v2")
 # What becomes of the rows of each of the two files of a source: read, loaded, duplicate, ignored, rejected.
 FATES = [(6, 3, 1, 1, 1), (6, 3, 1, 1, 1)]
 FAILED = 70
@@ -143,7 +150,7 @@ class World:
             "endpoint_url": access.endpoint_url,
             "region": access.region,
         }
-        options = S3Store.of(**store).delta_options() if lake_uri else {}
+        options = _store(store).delta_options() if lake_uri else {}
         world = cls(
             store,
             bucket,
@@ -210,7 +217,7 @@ class World:
         return ImportRun(
             ImportConfig.model_validate(config),
             run,
-            S3Store.of(**self.store),
+            _store(self.store),
             self.lake,
             Ledger.open(self.ledger_url, migrate=False),
             Path(self.folder, f"{source}.json"),
@@ -283,6 +290,11 @@ class World:
         with self.ledger.begin() as connection:
             held = [Fingerprint(row.rows, row.digest) for row in connection.execute(select(hours))]
         assert sum(held, Fingerprint()) == Fingerprint.from_sums(count, high, low)
+
+
+def _store(store: dict[str, str]) -> S3Store:
+    BOTOCORE.set_credentials(store["access_key"], store["secret_key"])
+    return S3Store(SESSION, store["endpoint_url"], store["region"])
 
 
 def forks() -> ForkServerContext:
