@@ -61,10 +61,14 @@ def folder(tmp_path: Path, bucket: str) -> Path:
         "size_policy": "ignore", "error_budget": 0.5,
     }  # fmt: skip
     (folder / "projects.yaml").write_text(yaml.safe_dump(projects))
-    (folder / "lake.yaml").write_text(yaml.safe_dump({"uri": f"s3://{bucket}/lake"}))
+    (folder / "lake.yaml").write_text(yaml.safe_dump({"uri": str(tmp_path / "lake")}))
     (folder / "imports" / "shop.yaml").write_text(yaml.safe_dump(source))
     write_converter(folder)
     return folder
+
+
+def use_lake_on_s3(folder: Path, bucket: str) -> None:
+    (folder / "lake.yaml").write_text(yaml.safe_dump({"uri": f"s3://{bucket}/lake"}))
 
 
 @pytest.fixture
@@ -94,7 +98,10 @@ def sluice(environment: dict[str, str], s3_access: Any) -> Sluice:
     return run
 
 
-def test_it_works_in_a_shell_with_the_stack_s_environment(environment: dict[str, str], bucket: str) -> None:
+def test_it_works_in_a_shell_with_the_stack_s_environment(
+    environment: dict[str, str], folder: Path, bucket: str
+) -> None:
+    use_lake_on_s3(folder, bucket)
     for arguments, code, text in (
         (("status",), 0, "never"),
         (("retry", "shop", "in/a.json"), 1, f"Error: s3://{bucket}/in/a.json was never found"),
@@ -124,6 +131,7 @@ def put(s3: S3Client, bucket: str, name: str, *lines: str) -> None:
 def test_a_failed_file_is_seen_and_retried(
     sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str]
 ) -> None:
+    use_lake_on_s3(folder, bucket)
     put(s3, bucket, "a.json", GOOD, GOOD.replace("user-1", "user-2"), "{broken\r")
     put(s3, bucket, "b.json", GOOD.replace("kind", "type"), GOOD)
     put(s3, bucket, "c.json", f"[{GOOD}]")
@@ -212,9 +220,10 @@ def test_a_file_outside_the_limits_is_not_retried(
 
 
 def test_a_preview_shows_keys_and_rows_as_the_import_takes_them(
-    sluice: Sluice, s3: S3Client, bucket: str, environment: dict[str, str]
+    sluice: Sluice, s3: S3Client, bucket: str, folder: Path, environment: dict[str, str]
 ) -> None:
     # It is a look before the first run, which makes the ledger and the lake.
+    use_lake_on_s3(folder, bucket)
     del environment["AIRFLOW_CONN_SLUICE_LEDGER"], environment["AIRFLOW_CONN_SLUICE_LAKE"]
     assert "Nothing matches .*\\.json: check bucket and prefix" in sluice("preview", "shop", code=1)
     put(s3, bucket, "readme.txt", "no data")
