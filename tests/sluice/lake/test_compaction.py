@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake.transaction import AddAction, RemoveAction
+from fresh import fresh_ledger
 from lake_staging import NOON, stage
 
 from sluice.lake import Lake, LoadRequest, hour_fingerprint, load, read_hour
@@ -18,6 +19,12 @@ from sluice.lake.snapshot import Snapshot
 
 PROJECT = 187520
 HOURS = [NOON + timedelta(hours=n) for n in range(-1, 3)]
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """Nothing here depends on the ledger's database."""
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 def in_hour(lake: Lake, hour: datetime, project: int = PROJECT) -> list[tuple]:

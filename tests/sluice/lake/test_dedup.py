@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fresh import fresh_lake, fresh_ledger, fresh_ledger_url
+from fresh import fresh_lake, fresh_ledger
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_staging import stage, staged_rows
@@ -28,9 +28,9 @@ TICK = timedelta(milliseconds=1)
 
 
 @pytest.fixture
-def ledger_url(tmp_path):
+def ledger(tmp_path):
     """Nothing here depends on the ledger's database."""
-    return fresh_ledger_url(tmp_path / "ledger.db")
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 @pytest.fixture(autouse=True)

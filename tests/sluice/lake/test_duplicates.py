@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fresh import fresh_ledger_url
+from fresh import fresh_ledger
 from lake_staging import stage, staged_rows
 
 from sluice.lake import Counts, LoadRequest, StagedFile, load
@@ -16,9 +16,9 @@ PROJECT = 187520
 
 
 @pytest.fixture
-def ledger_url(tmp_path):
+def ledger(tmp_path):
     """Nothing here depends on the ledger's database."""
-    return fresh_ledger_url(tmp_path / "ledger.db")
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 def staged_with(lake, key, ids, **columns) -> StagedFile:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import CommitProperties
 from fresh import fresh_lake, fresh_ledger_url
+from importing import forks
 from lake_staging import NOON, stage
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.lake import Lake, LoadRequest, close_until, hour_fingerprint, load, read_hour
-from sluice.lake.commits import METADATA_KEY
+from sluice.lake.commits import METADATA_KEY, application_id
 from sluice.lake.projection import hour_of
 from sluice.lake.snapshot import Snapshot
 from sluice.lake.store import SCHEMAS
@@ -28,7 +29,6 @@ from sluice.ledger.tables import leases as leases_table
 from sluice.ledger.tables import loads, projects
 
 PROJECT = 187520
-SPAWN = get_context("spawn")
 Where = tuple[str, dict[str, str], str]
 
 
@@ -82,7 +82,7 @@ def _load_everything(where: Where, worker: int) -> None:
 
 
 def test_four_processes_load_the_same_events_once(where):
-    with ProcessPoolExecutor(4, mp_context=SPAWN) as pool:
+    with ProcessPoolExecutor(4, mp_context=forks()) as pool:
         list(pool.map(_load_everything, [where] * 4, range(4)))
     lake, ledger = open_both(where)
     ids = Counter(insert_ids(lake))
@@ -216,7 +216,7 @@ def test_a_worker_killed_at_a_commit_leaves_the_same_end(tmp_path, step, when):
     lake, ledger = open_both(where)
     users = {"a": "ann", "b": None, "c": "ann"}
     file = stage(lake, "f1", users, user=users.get, at=lambda _: NOON)
-    worker = SPAWN.Process(target=_load_and_die, args=(where, file, step, when))
+    worker = forks().Process(target=_load_and_die, args=(where, file, step, when))
     worker.start()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
@@ -252,19 +252,19 @@ def test_small_loads_do_not_starve_a_large_one(tmp_path, monkeypatch):
 
     def slow(self: Snapshot, actions: Any, entry: Any) -> None:
         # As long as small loads go on, they commit between this one's snapshot and its commit.
-        before = self.number
         for _ in range(200):
-            if Snapshot.open(lake, ledger, PROJECT).number > before:
+            if (lake.events().transaction_version(application_id(PROJECT)) or 0) >= self.number:
                 break
+            time.sleep(0.02)
         original(self, actions, entry)
 
     monkeypatch.setattr(Snapshot, "commit", slow)
-    with SPAWN.Manager() as manager, ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+    with forks().Manager() as manager, ProcessPoolExecutor(1, mp_context=forks()) as pool:
         stop = manager.Event()
         others = pool.submit(_load_small_files, where, stop)
         try:
             while lake.events().version() < 2:
-                pass
+                time.sleep(0.02)
             result = load(lake, ledger, LoadRequest(PROJECT, "large", [stage(lake, "large", ["l"])]))
         finally:
             stop.set()

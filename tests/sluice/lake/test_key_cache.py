@@ -149,6 +149,17 @@ def test_beyond_its_limit_the_cache_loses_what_was_not_used_for_longest(cache, m
     assert content(cache.blocks("a", never)) == content(cache.blocks("c", never)) == content(blocks())
 
 
+def test_the_whole_cache_is_looked_through_once_an_hour(cache, monkeypatch):
+    list(cache.blocks("a", blocks))
+    cache.tidy("a")
+    monkeypatch.setattr(key_cache, "LIMIT_BYTES", 0)
+    cache.tidy("a")
+    assert len(files()) == 1
+    age(root() / "keys/swept", key_cache.GRACE_SECONDS + 60)
+    cache.tidy("a")
+    assert files() == []
+
+
 def test_the_folder_is_the_user_s_unless_it_is_given(monkeypatch, tmp_path):
     monkeypatch.delenv("SLUICE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

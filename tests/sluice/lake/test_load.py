@@ -25,18 +25,31 @@ from sluice.lake import (
 from sluice.lake.decision import DEDUP_WINDOW, decide
 from sluice.lake.projection import catch_up, hour_of
 from sluice.lake.schema import STAGED_REJECTS
+from sluice.ledger import Ledger
 from sluice.ledger.tables import files, hours, loads
 
 PROJECT = 187520
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """A ledger for what does not depend on its database."""
+    return fresh_ledger(tmp_path / "ledger.db")
+
+
+@pytest.fixture
+def each_ledger(ledger_url):
+    """A ledger on each of the two databases, for what is read from it or asked of it."""
+    return Ledger.open(ledger_url, migrate=False)
 
 
 def rows_of(lake, *columns):
     return lake.events().to_pyarrow_table(columns=list(columns)).to_pylist()
 
 
-def test_rows_get_what_the_load_assigns(lake, ledger):
-    before = ledger.now() - timedelta(milliseconds=1)
-    result = load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a", "b", "c"])]))
+def test_rows_get_what_the_load_assigns(lake, each_ledger):
+    before = each_ledger.now() - timedelta(milliseconds=1)
+    result = load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a", "b", "c"])]))
     assert result.counts == Counts(read=3, loaded=3)
     rows = rows_of(
         lake, "app", "server_upload_time", "processed_time", "loaded_at", "seq", "revision", "upload_date"
@@ -44,7 +57,7 @@ def test_rows_get_what_the_load_assigns(lake, ledger):
     assert {row["app"] for row in rows} == {PROJECT}
     assert [row["seq"] for row in rows] == [0, 1, 2]
     (instant,) = {row["server_upload_time"] for row in rows}
-    assert before <= instant <= ledger.now()
+    assert before <= instant <= each_ledger.now()
     assert all(row["processed_time"] == row["loaded_at"] == instant for row in rows)
     assert {row["upload_date"] for row in rows} == {instant.date()}
     assert {row["revision"] for row in rows} == {0}
@@ -122,24 +135,28 @@ def test_another_project_and_another_device_are_other_keys(lake, ledger):
     assert load(lake, ledger, LoadRequest(PROJECT, "s", [other])).counts.loaded == 1
 
 
-def test_a_file_is_loaded_once_per_source(lake, ledger):
+def test_a_file_is_loaded_once_per_source(lake, each_ledger):
     request = LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a", "b"])])
-    first = load(lake, ledger, request)
-    again = load(lake, ledger, request)
+    first = load(lake, each_ledger, request)
+    again = load(lake, each_ledger, request)
     assert again.counts == first.counts == Counts(read=2, loaded=2)
     assert (first.commits, again.commits) == (1, 0)
     # Only the files that are new are taken from a request.
     both = LoadRequest(PROJECT, "s", [*request.files, stage(lake, "f2", ["c"])])
-    assert load(lake, ledger, both).counts == Counts(read=3, loaded=3)
+    assert load(lake, each_ledger, both).counts == Counts(read=3, loaded=3)
     assert len(rows_of(lake, "uuid")) == 3
 
 
-def test_one_amplitude_id_per_user_or_per_device_without_one(lake, ledger):
+def test_one_amplitude_id_per_user_or_per_device_without_one(lake, each_ledger):
     users = {"a": "ann", "b": "bob", "c": "ann", "d": None, "e": None}
-    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", users, user=users.get)]))
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", users, user=users.get)]))
     more = {"f": "bob", "g": None, "h": "cyd"}
-    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f2", more, user=more.get)]))
-    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f3", ["i"], user=lambda _: None, device="x")]))
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, "f2", more, user=more.get)]))
+    load(
+        lake,
+        each_ledger,
+        LoadRequest(PROJECT, "s", [stage(lake, "f3", ["i"], user=lambda _: None, device="x")]),
+    )
     ids = {row["$insert_id"]: row["amplitude_id"] for row in rows_of(lake, "$insert_id", "amplitude_id")}
     assert ids["a"] == ids["c"] != ids["b"] == ids["f"]
     assert ids["d"] == ids["e"] == ids["g"] != ids["i"]
@@ -148,25 +165,25 @@ def test_one_amplitude_id_per_user_or_per_device_without_one(lake, ledger):
     assert max(ids.values()) < 1 << 53
 
 
-def test_ids_of_a_lost_counter_are_never_given_again(lake, ledger, ledger_url):
-    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a"], user=lambda _: "ann")]))
+def test_ids_of_a_lost_counter_are_never_given_again(lake, each_ledger):
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a"], user=lambda _: "ann")]))
     (first,) = rows_of(lake, "amplitude_id")
     from sqlalchemy import update
 
     from sluice.ledger.tables import counters
 
-    with ledger.begin() as connection:
+    with each_ledger.begin() as connection:
         connection.execute(update(counters).values(next=first["amplitude_id"] - 1))
     bobs = {"b": "bob", "c": "cyd", "d": "dan"}
-    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f2", bobs, user=bobs.get)]))
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, "f2", bobs, user=bobs.get)]))
     ids = [row["amplitude_id"] for row in rows_of(lake, "amplitude_id")]
     assert len(set(ids)) == 4
 
 
-def test_event_time_spreads_a_load_over_its_hours_in_order(lake, ledger):
+def test_event_time_spreads_a_load_over_its_hours_in_order(lake, each_ledger):
     times = [NOON + timedelta(minutes=minutes) for minutes in (95, 5, 0, 61, -30, 60 * 30)]
     staged = stage(lake, "f1", "abcdef", at=times.__getitem__)
-    load(lake, ledger, LoadRequest(PROJECT, "s", [staged], upload_time="event_time"))
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [staged], upload_time="event_time"))
     version = lake.events().version()
 
     def ids(hour):
@@ -181,21 +198,21 @@ def test_event_time_spreads_a_load_over_its_hours_in_order(lake, ledger):
     assert ids(NOON - timedelta(hours=1)) == ["e"]
     assert ids(NOON + timedelta(hours=30)) == ["f"]
     assert ids(NOON + timedelta(hours=2)) == []
-    assert hour_fingerprint(ledger, PROJECT, NOON).rows == 2
-    assert hour_fingerprint(ledger, PROJECT, NOON + timedelta(hours=2)) == Fingerprint()
+    assert hour_fingerprint(each_ledger, PROJECT, NOON).rows == 2
+    assert hour_fingerprint(each_ledger, PROJECT, NOON + timedelta(hours=2)) == Fingerprint()
     # Rows that overlap in time with an earlier load come in the one total order.
     more = stage(lake, "f2", ["g", "h"], at=[NOON + timedelta(minutes=2), NOON].__getitem__)
-    load(lake, ledger, LoadRequest(PROJECT, "s", [more], upload_time="event_time"))
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [more], upload_time="event_time"))
     version = lake.events().version()
     assert ids(NOON) == ["c", "h", "g", "b"]
 
 
-def test_fingerprints_are_those_of_the_rows(lake, ledger):
+def test_fingerprints_are_those_of_the_rows(lake, each_ledger):
     times = [NOON + timedelta(minutes=20 * n) for n in range(12)]
     for name in ("f1", "f2"):
         staged = stage(lake, name, [f"{name}{n}" for n in range(12)], at=times.__getitem__)
-        load(lake, ledger, LoadRequest(PROJECT, "s", [staged], upload_time="event_time"))
-    with ledger.begin() as connection:
+        load(lake, each_ledger, LoadRequest(PROJECT, "s", [staged], upload_time="event_time"))
+    with each_ledger.begin() as connection:
         known = {row.hour: (row.rows, row.digest) for row in connection.execute(select(hours))}
     expected: dict = {}
     for row in rows_of(lake, "uuid", "server_upload_time"):
@@ -206,7 +223,7 @@ def test_fingerprints_are_those_of_the_rows(lake, ledger):
     assert len(known) == 4
 
 
-def test_a_failed_file_leaves_its_reason_and_its_rejects(lake, ledger):
+def test_a_failed_file_leaves_its_reason_and_its_rejects(lake, each_ledger):
     rejects = pa.table(
         {"row": [4], "field": ["time"], "reason": ["not a number"], "raw": ["x,y"]}, schema=STAGED_REJECTS
     )
@@ -215,51 +232,51 @@ def test_a_failed_file_leaves_its_reason_and_its_rejects(lake, ledger):
     failed = StagedFile(
         "bucket", "bad", "e", 5, 0, 1, None, "_staging/r.parquet", failed="1 of 5 rows rejected"
     )
-    result = load(lake, ledger, LoadRequest(PROJECT, "s", [failed]))
+    result = load(lake, each_ledger, LoadRequest(PROJECT, "s", [failed]))
     assert result.counts == Counts(read=5, rejected=5)
     assert lake.events().to_pyarrow_table().num_rows == 0
     (row,) = lake.table("rejects").to_pyarrow_table().to_pylist()
     assert (row["source"], row["key"], row["row"], row["reason"]) == ("s", "bad", 4, "not a number")
-    with ledger.begin() as connection:
+    with each_ledger.begin() as connection:
         file = connection.execute(select(files)).one()
     assert (file.state, file.reason) == ("failed", "1 of 5 rows rejected")
 
 
-def test_instants_rise_and_never_fall_into_a_closed_hour(lake, ledger, monkeypatch):
+def test_instants_rise_and_never_fall_into_a_closed_hour(lake, each_ledger, monkeypatch):
     for name in ("f1", "f2", "f3"):
-        load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, name, [name])]))
-    with ledger.begin() as connection:
+        load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, name, [name])]))
+    with each_ledger.begin() as connection:
         instants = list(connection.execute(select(loads.c.instant).order_by(loads.c.number)).scalars())
     assert instants == sorted(set(instants))
     # A ledger whose clock goes back gives no earlier instant and no closed hour.
-    end = hour_of(ledger.now())
-    close_until(lake, ledger, PROJECT, end, wait_seconds=0)
-    monkeypatch.setattr(type(ledger), "now", lambda self: end - timedelta(hours=3))
-    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f4", ["f4"])]))
-    with ledger.begin() as connection:
+    end = hour_of(each_ledger.now())
+    close_until(lake, each_ledger, PROJECT, end, wait_seconds=0)
+    monkeypatch.setattr(type(each_ledger), "now", lambda self: end - timedelta(hours=3))
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, "f4", ["f4"])]))
+    with each_ledger.begin() as connection:
         last = connection.execute(select(loads.c.instant).order_by(loads.c.number.desc()).limit(1)).scalar()
     assert last > instants[-1]
     assert last >= end
 
 
-def test_closing_is_refused_before_the_end_and_done_once(lake, ledger):
-    end = hour_of(ledger.now())
+def test_closing_is_refused_before_the_end_and_done_once(lake, each_ledger):
+    end = hour_of(each_ledger.now())
     with pytest.raises(HourNotOver, match="not over"):
-        close_until(lake, ledger, PROJECT, end + timedelta(hours=1), wait_seconds=0)
+        close_until(lake, each_ledger, PROJECT, end + timedelta(hours=1), wait_seconds=0)
     with pytest.raises(ValueError, match="boundary"):
-        close_until(lake, ledger, PROJECT, end - timedelta(minutes=1), wait_seconds=0)
-    version = close_until(lake, ledger, PROJECT, end, wait_seconds=0)
-    assert closed_until(ledger, PROJECT) == end
-    assert close_until(lake, ledger, PROJECT, end, wait_seconds=0) == version
-    assert close_until(lake, ledger, PROJECT, end - timedelta(hours=5), wait_seconds=0) == version
+        close_until(lake, each_ledger, PROJECT, end - timedelta(minutes=1), wait_seconds=0)
+    version = close_until(lake, each_ledger, PROJECT, end, wait_seconds=0)
+    assert closed_until(each_ledger, PROJECT) == end
+    assert close_until(lake, each_ledger, PROJECT, end, wait_seconds=0) == version
+    assert close_until(lake, each_ledger, PROJECT, end - timedelta(hours=5), wait_seconds=0) == version
     assert lake.events().version() == version
 
 
-def test_a_new_ledger_is_rebuilt_from_the_log(lake, ledger, tmp_path):
+def test_a_new_ledger_is_rebuilt_from_the_log(lake, each_ledger, tmp_path):
 
-    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a", "b"])]))
-    close_until(lake, ledger, PROJECT, hour_of(ledger.now()), wait_seconds=0)
-    load(lake, ledger, LoadRequest(7, "t", [stage(lake, "f1", ["a", "b"])]))
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a", "b"])]))
+    close_until(lake, each_ledger, PROJECT, hour_of(each_ledger.now()), wait_seconds=0)
+    load(lake, each_ledger, LoadRequest(7, "t", [stage(lake, "f1", ["a", "b"])]))
     other = fresh_ledger(tmp_path / "other.db")
     catch_up(lake, other, lake.events())
 
@@ -269,15 +286,15 @@ def test_a_new_ledger_is_rebuilt_from_the_log(lake, ledger, tmp_path):
                 connection.execute(select(files.c.source, files.c.key, files.c.state, files.c.loaded)).all()
             ]
 
-    assert content(other) == content(ledger)
+    assert content(other) == content(each_ledger)
     again = load(lake, other, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a", "b"])]))
     assert again.commits == 0
 
 
-def test_a_ledger_of_another_lake_is_refused(lake, ledger, tmp_path):
+def test_a_ledger_of_another_lake_is_refused(lake, each_ledger, tmp_path):
     from sluice.lake import LakeError
 
-    load(lake, ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a"])]))
+    load(lake, each_ledger, LoadRequest(PROJECT, "s", [stage(lake, "f1", ["a"])]))
     other = fresh_lake(tmp_path / "other")
     with pytest.raises(LakeError, match="belongs to the lake"):
-        load(other, ledger, LoadRequest(PROJECT, "s", [stage(other, "f1", ["a"])]))
+        load(other, each_ledger, LoadRequest(PROJECT, "s", [stage(other, "f1", ["a"])]))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
-from multiprocessing import get_context
 
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from fresh import fresh_lake, fresh_ledger
+from importing import forks
 from lake_staging import NOON, stage
 from sqlalchemy import event, select
 
@@ -100,7 +100,7 @@ def test_four_processes_fill_an_empty_ledger_at_once(lake, ledger_url, tmp_path)
         load(lake, first, LoadRequest(PROJECT, "s", [stage(lake, f"f{n}", [f"e{n}"])]))
     commit_empty(lake, first, 30)
     catch_up(lake, first, lake.events())
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=forks()) as pool:
         list(pool.map(_catch_up, [(lake.uri, ledger_url)] * 4))
     assert projected(Ledger.open(ledger_url)) == projected(first)
 

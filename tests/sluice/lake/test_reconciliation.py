@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fresh import fresh_lake, fresh_ledger, fresh_ledger_url
+from fresh import fresh_lake, fresh_ledger
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_staging import NOON, stage
@@ -33,9 +33,9 @@ LOAD = importlib.import_module("sluice.lake.load")
 
 
 @pytest.fixture
-def ledger_url(tmp_path: Path) -> str:
+def ledger(tmp_path: Path) -> Ledger:
     # No word of SQL is at stake here: one database will do.
-    return fresh_ledger_url(tmp_path / "ledger.db")
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 def versions(lake: Lake) -> dict[str, int]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from fresh import fresh_ledger_url
+from fresh import fresh_ledger
 from lake_staging import stage, staged_rows
 from replay_staging import FIVE, row, stage_replay, uuid_of
 from sqlalchemy import select
@@ -22,9 +22,9 @@ HOUR = hour_of(FIVE)
 
 
 @pytest.fixture
-def ledger_url(tmp_path):
+def ledger(tmp_path):
     """Nothing here depends on the ledger's database."""
-    return fresh_ledger_url(tmp_path / "ledger.db")
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 def replay(lake, ledger, *files, source="again", budget=1.0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fresh import fresh_ledger
 from lake_staging import NOON, stage, staged_rows
 from sqlalchemy import select
 
@@ -14,6 +15,12 @@ from sluice.lake.snapshot import Refused, Snapshot
 from sluice.ledger.tables import files
 
 PROJECT = 187520
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """Nothing here depends on the ledger's database."""
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 def stage_table(lake, key, rows: pa.Table) -> StagedFile:
