@@ -4,19 +4,24 @@ import contextlib
 import json
 
 import pytest
-from exporting import HOUR, Destination
+from exporting import HOUR, Destination, Template
 
+from sluice import __version__
 from sluice.access.errors import BucketAccessError, BucketUnavailable
 from sluice.access.storage import S3Store
 
 KEYS = ["events/187520/187520_2013-01-02_12#0.json.gz", "events/187520/187520_2013-01-02_12_complete"]
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    return Template.make(tmp_path_factory.mktemp("loaded"), lambda made: made.add_events(["a"]))
+
+
 @pytest.fixture
-def destination(s3, bucket, tmp_path):
-    destination = Destination.make(s3, bucket, tmp_path)
-    destination.add_events(["a"])
-    return destination
+def destination(loaded, s3, bucket, tmp_path):
+    with loaded.copy(s3, bucket, tmp_path / "copy") as destination:
+        yield destination
 
 
 @pytest.fixture
@@ -124,3 +129,13 @@ def test_a_store_that_does_not_answer_is_worth_a_retry(s3_access, tmp_path):
     destination = Destination.make(client, "bucket", tmp_path)
     with pytest.raises(BucketUnavailable, match="does not answer"):
         destination.exporter("run").export(HOUR)
+
+
+def test_the_buckets_owner_sees_who_was_there(s3_store, bucket):
+    client = s3_store.client()
+    agents = []
+    client.meta.events.register(
+        "before-send.s3.*", lambda request, **_: agents.append(request.headers["User-Agent"])
+    )
+    client.head_bucket(Bucket=bucket)
+    assert agents[0].startswith(f"sluice/{__version__} ".encode())
