@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from backfilling import backfill, done, hour, plan, states
-from exporting import HOUR, PROJECT, Destination, Killed
+from exporting import HOUR, PROJECT, Destination, Killed, Template
 from fresh import fresh_ledger
 from lake_staging import stage
 from sqlalchemy import delete, update
@@ -29,13 +29,20 @@ def make(s3, bucket, tmp_path):
     return lambda **settings: Destination.make(s3, bucket, tmp_path, **settings)
 
 
+@pytest.fixture(scope="module")
+def three_hours(tmp_path_factory):
+    def fill(made):
+        for n, ids in ((0, ["a", "b"]), (1, [f"e{i}" for i in range(9)]), (4, ["z"])):
+            made.add_events(ids, hour(HOUR, n))
+
+    return Template.make(tmp_path_factory.mktemp("filled"), fill, partition_bytes=5_000)
+
+
 @pytest.fixture
-def filled(make):
+def filled(three_hours, s3, bucket, tmp_path):
     """Events in the hours 0, 1 and 4 of the range; 2 and 3 have none."""
-    destination = make(partition_bytes=5_000)
-    for n, ids in ((0, ["a", "b"]), (1, [f"e{i}" for i in range(9)]), (4, ["z"])):
-        destination.add_events(ids, hour(HOUR, n))
-    return destination
+    with three_hours.copy(s3, bucket, tmp_path / "copy") as destination:
+        yield destination
 
 
 def ids_of(destination):

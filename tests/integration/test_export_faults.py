@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 from deltalake import write_deltalake
-from exporting import HOUR, PROJECT, Destination
+from exporting import HOUR, PROJECT, Destination, Template
 from fault_proxy import FaultProxy
 
 from sluice.access.errors import BucketUnavailable
@@ -34,8 +34,14 @@ def proxy(s3_endpoint) -> Iterator[FaultProxy]:
         yield proxy
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("loaded")
+    return Template.make(folder, lambda made: made.add_events(IDS), partition_bytes=40_000)
+
+
 @pytest.fixture
-def destination(proxy, s3_access, bucket, tmp_path):
+def destination(loaded, proxy, s3_access, bucket, tmp_path):
     """One whose store is behind the proxy; its own eyes look past it."""
     store = S3Store.of(
         access_key=s3_access.access_key,
@@ -43,9 +49,8 @@ def destination(proxy, s3_access, bucket, tmp_path):
         endpoint_url=proxy.url,
         region="us-east-1",
     )
-    made = Destination.make(store.client(), bucket, tmp_path, partition_bytes=40_000)
-    made.add_events(IDS)
-    return made
+    with loaded.copy(store.client(), bucket, tmp_path / "copy") as destination:
+        yield destination
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from backfilling import backfill, done, plan, states
-from exporting import HOUR, PROJECT, Destination, Killed
+from exporting import HOUR, PROJECT, Destination, Killed, Template
 from gated_export import access, change_rows, discard, failed, gate, release, samples, with_values
 from gates import end_time
 from sqlalchemy import delete
@@ -35,11 +35,16 @@ def make(s3, bucket, tmp_path):
     return lambda **settings: Destination.make(s3, bucket, tmp_path, **settings)
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """20 events in the hour."""
+    return Template.make(tmp_path_factory.mktemp("loaded"), lambda made: made.add_events(IDS), start=HOUR)
+
+
 @pytest.fixture
-def destination(make):
-    destination = make(start=HOUR)
-    destination.add_events(IDS)
-    return destination
+def destination(loaded, s3, bucket, tmp_path):
+    with loaded.copy(s3, bucket, tmp_path / "copy") as destination:
+        yield destination
 
 
 def actions(outcomes):

@@ -1,12 +1,12 @@
 """The publish protocol on real stores: killed anywhere, met by another writer anywhere (invariant 3)."""
 
-import shutil
 import uuid
+from contextlib import ExitStack
 
 import boto3
 import pytest
 from botocore.config import Config
-from exporting import HOUR, Destination, Killed
+from exporting import HOUR, Killed, Template
 
 from sluice.access.errors import BucketUnavailable
 from sluice.exports.errors import ForeignHour
@@ -22,61 +22,63 @@ on_both_stores = pytest.mark.parametrize("store", ["seaweedfs", "moto"], indirec
 
 
 @pytest.fixture(scope="module")
-def buckets():
-    """One bucket per store for the whole module, made when it is first asked for; tests differ by prefix."""
+def stores():
+    """A client of each store and a bucket there, made when first asked for; tests differ by prefix."""
     return {}
 
 
 @pytest.fixture
-def store(request, buckets):
+def store(request, stores):
     """A client of a store, SeaweedFS unless the test says otherwise, and a bucket there."""
     name = getattr(request, "param", "seaweedfs")
-    if name == "seaweedfs":
-        client = request.getfixturevalue("s3")
-    else:
-        client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=request.getfixturevalue("moto_endpoint"),
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            region_name="us-east-1",
-            # moto answers 500 where S3 says NoSuchUpload; more attempts only take longer.
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
-        )
-    if name not in buckets:
-        buckets[name] = f"test-{uuid.uuid4().hex[:20]}"
-        client.create_bucket(Bucket=buckets[name])
-    return client, buckets[name]
+    if name not in stores:
+        if name == "seaweedfs":
+            client = request.getfixturevalue("s3")
+        else:
+            client = boto3.session.Session().client(
+                "s3",
+                endpoint_url=request.getfixturevalue("moto_endpoint"),
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+                region_name="us-east-1",
+                # moto answers 500 where S3 says NoSuchUpload; more attempts only take longer.
+                config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+            )
+        stores[name] = client, f"test-{uuid.uuid4().hex[:20]}"
+        client.create_bucket(Bucket=stores[name][1])
+    return stores[name]
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """A lake and a ledger with 40 events of about 1.3 KB in the hour, made once and copied."""
-    folder = tmp_path_factory.mktemp("loaded")
-    destination = Destination.make(None, "no-bucket", folder)
-    destination.add_events(IDS)
-    return folder
+    """40 events of about 1.3 KB in the hour."""
+    return Template.make(tmp_path_factory.mktemp("loaded"), lambda made: made.add_events(IDS))
 
 
-@pytest.fixture
-def make(store, loaded, tmp_path):
-    """A destination with the 40 events in its hour, and nothing in its part of the bucket."""
-
-    def make(client=None, **settings):
-        shutil.copytree(loaded, tmp_path / "copy")
-        settings = {"prefix": f"{uuid.uuid4().hex[:12]}/events"} | settings
-        destination = Destination.make(client or store[0], store[1], tmp_path / "copy", **settings)
-        # The template has one load already.
-        destination.loads = 1
-        return destination
-
-    return make
-
-
-@pytest.fixture
-def destination(make):
+@pytest.fixture(scope="module")
+def first_exported(s3, tmp_path_factory):
     """The hour published in three files by an earlier run."""
-    destination = make(partition_bytes=20_000)
+    return exported_once(s3, tmp_path_factory.mktemp("exported"), lambda made: None)
+
+
+@pytest.fixture(scope="module")
+def then_changed(s3, tmp_path_factory):
+    """The same, and what the next run has to write is changed since."""
+    return exported_once(s3, tmp_path_factory.mktemp("changed"), replace_hour)
+
+
+def exported_once(client, folder, and_then):
+    def fill(made):
+        made.add_events(IDS)
+        export_first(made)
+        and_then(made)
+
+    bucket = f"test-{uuid.uuid4().hex[:20]}"
+    client.create_bucket(Bucket=bucket)
+    return Template.make(folder, fill, client, bucket, partition_bytes=20_000)
+
+
+def export_first(destination):
     destination.run("first")
     stem = stem_of(destination)
     assert destination.object_keys() == [
@@ -86,7 +88,38 @@ def destination(make):
         f"{stem}_complete",
     ]
     destination.assert_consistent()
-    return destination
+
+
+@pytest.fixture
+def make(store, loaded, tmp_path):
+    """A destination with the 40 events in its hour, and nothing in its part of the bucket."""
+    with ExitStack() as copies:
+
+        def make(client=None, **settings):
+            settings = {"prefix": f"{uuid.uuid4().hex[:12]}/events"} | settings
+            copy = loaded.copy(client or store[0], store[1], tmp_path / "copy", **settings)
+            return copies.enter_context(copy)
+
+        yield make
+
+
+@pytest.fixture
+def published(store, first_exported, tmp_path):
+    """The hour published in three files by an earlier run."""
+    yield from copied(first_exported, *store, tmp_path / "copy")
+
+
+@pytest.fixture
+def destination(store, then_changed, tmp_path):
+    """The same, and what the next run has to write is changed since."""
+    yield from copied(then_changed, *store, tmp_path / "copy")
+
+
+def copied(template, client, bucket, folder):
+    # Its objects are named in the ledger, so the tests have a part of the bucket one after the other.
+    with template.copy(client, bucket, folder) as destination:
+        yield destination
+        destination.clear()
 
 
 def stem_of(destination):
@@ -123,7 +156,9 @@ def changes_of_a_replacement(destination):
 
 
 @on_both_stores
-def test_a_replacement_takes_the_marker_off_first_and_completes_it_last(destination):
+def test_a_replacement_takes_the_marker_off_first_and_completes_it_last(make):
+    destination = make(partition_bytes=20_000)
+    export_first(destination)
     replace_hour(destination)
     calls = changes_of_a_replacement(destination)
     assert calls == [
@@ -149,7 +184,6 @@ def test_a_replacement_takes_the_marker_off_first_and_completes_it_last(destinat
     indirect=["store"],
 )
 def test_a_writer_killed_after_any_change_is_made_good(destination, n, same_run):
-    replace_hour(destination)
     bucket = destination.scripted()
     bucket.before, bucket.after = killer(n)
     with pytest.raises(Killed):
@@ -170,7 +204,6 @@ def test_a_writer_killed_after_any_change_is_made_good(destination, n, same_run)
 @pytest.mark.parametrize("n", PUBLISHING)
 def test_a_publish_task_killed_after_any_change_goes_on_alone(destination, n):
     """Airflow retries the task that died, not the one before it."""
-    replace_hour(destination)
     destination.exporter("second").export(HOUR)
     bucket = destination.scripted()
     bucket.before, bucket.after = killer(n - len(STAGING))
@@ -184,7 +217,6 @@ def test_a_publish_task_killed_after_any_change_goes_on_alone(destination, n):
 
 @pytest.mark.parametrize(("store", "n"), EVERYWHERE, indirect=["store"])
 def test_a_writer_that_sleeps_before_any_change_while_another_publishes_publishes_nothing(destination, n):
-    replace_hour(destination)
     sleeper = destination.scripted()
     others = []
 
@@ -212,7 +244,6 @@ def test_a_writer_that_sleeps_before_any_change_while_another_publishes_publishe
 
 @on_both_stores
 def test_a_live_claim_is_respected(destination):
-    replace_hour(destination)
     destination.exporter("second").export(HOUR)
     before = destination.listing()
     other = destination.scripted()
@@ -229,7 +260,6 @@ def test_a_live_claim_is_respected(destination):
 @on_both_stores
 def test_two_sleeping_writers_one_publishes(destination):
     """Both have staged; the second took over. The first publishes nothing, whenever it wakes up."""
-    replace_hour(destination)
     destination.exporter("first-writer").export(HOUR)
     destination.expire_claims()
     destination.exporter("second-writer").export(HOUR)
@@ -245,7 +275,6 @@ def test_two_sleeping_writers_one_publishes(destination):
 @pytest.mark.parametrize("lost", [slice(0, 1), slice(None)])
 def test_uploads_that_the_store_threw_away_are_staged_again(destination, lost):
     """A lifecycle rule may abort uploads that wait: it is seen before the old hour is touched."""
-    replace_hour(destination)
     destination.exporter("second").export(HOUR)
     for upload in destination.client.list_multipart_uploads(
         Bucket=destination.bucket, Prefix=destination.config.prefix
@@ -268,7 +297,9 @@ def test_uploads_that_the_store_threw_away_are_staged_again(destination, lost):
 
 
 @on_both_stores
-def test_an_unchanged_hour_is_neither_read_nor_written(destination):
+def test_an_unchanged_hour_is_neither_read_nor_written(make):
+    destination = make(partition_bytes=20_000)
+    export_first(destination)
     before = destination.listing()
     bucket = destination.scripted()
     outcomes = destination.run("again", bucket=bucket)
@@ -277,8 +308,14 @@ def test_an_unchanged_hour_is_neither_read_nor_written(destination):
     assert destination.listing() == before
 
 
+def test_the_copied_hour_is_as_good_as_exported(published):
+    bucket = published.scripted()
+    assert [outcome.action for outcome in published.run("again", bucket=bucket)] == ["unchanged"]
+    assert bucket.calls == []
+    published.assert_consistent()
+
+
 def test_an_export_task_run_twice_keeps_what_it_staged(destination):
-    replace_hour(destination)
     destination.exporter("second").export(HOUR)
     retry = destination.scripted()
     (outcome,) = destination.exporter("second", bucket=retry).export(HOUR)
@@ -290,41 +327,41 @@ def test_an_export_task_run_twice_keeps_what_it_staged(destination):
 
 
 @pytest.mark.parametrize("victim", ["#1.json.gz", "_complete"])
-def test_an_object_deleted_by_hand_is_put_back(destination, victim):
-    destination.client.delete_object(Bucket=destination.bucket, Key=f"{stem_of(destination)}{victim}")
-    destination.run("repair")
-    destination.assert_consistent()
-    assert destination.all_ids() == IDS
+def test_an_object_deleted_by_hand_is_put_back(published, victim):
+    published.client.delete_object(Bucket=published.bucket, Key=f"{stem_of(published)}{victim}")
+    published.run("repair")
+    published.assert_consistent()
+    assert published.all_ids() == IDS
 
 
-def test_an_object_overwritten_by_hand_is_replaced(destination):
-    destination.client.put_object(
-        Bucket=destination.bucket, Key=f"{stem_of(destination)}#1.json.gz", Body=b"not ours"
+def test_an_object_overwritten_by_hand_is_replaced(published):
+    published.client.put_object(
+        Bucket=published.bucket, Key=f"{stem_of(published)}#1.json.gz", Body=b"not ours"
     )
-    destination.run("again")
-    destination.assert_consistent()
-    assert sorted(destination.all_ids()) == IDS
+    published.run("again")
+    published.assert_consistent()
+    assert sorted(published.all_ids()) == IDS
 
 
-def test_every_object_of_the_hour_by_any_writer_goes(destination):
+def test_every_object_of_the_hour_by_any_writer_goes(published):
     """Another dialect's files, more partitions, a flat layout and its marker: replaced whole (E-10)."""
-    prefix = destination.config.prefix
+    prefix = published.config.prefix
     keep = [f"{prefix}187520/187520_2013-01-02_1#0.json.gz", f"{prefix}187520/187520_2013-01-02_12.json.gz"]
     strays = [
-        f"{stem_of(destination)}#7.json.gz",
+        f"{stem_of(published)}#7.json.gz",
         f"{prefix}187520_2013-01-02_12#1.json.gz",
         f"{prefix}187520_2013-01-02_12_complete",
     ]
     for key in [*keep, *strays]:
-        destination.client.put_object(Bucket=destination.bucket, Key=key, Body=b"")
-    destination.run("again")
-    assert destination.object_keys() == sorted(
+        published.client.put_object(Bucket=published.bucket, Key=key, Body=b"")
+    published.run("again")
+    assert published.object_keys() == sorted(
         [
             *keep,
-            f"{stem_of(destination)}#0.json.gz",
-            f"{stem_of(destination)}#1.json.gz",
-            f"{stem_of(destination)}#2.json.gz",
-            f"{stem_of(destination)}_complete",
+            f"{stem_of(published)}#0.json.gz",
+            f"{stem_of(published)}#1.json.gz",
+            f"{stem_of(published)}#2.json.gz",
+            f"{stem_of(published)}_complete",
         ]
     )
 
@@ -391,7 +428,6 @@ def test_a_store_that_takes_no_empty_part_gets_a_marker_by_conditional_put(store
 
 
 def test_a_crash_between_the_marker_and_the_ledger_is_recorded_by_the_retry(destination, monkeypatch):
-    replace_hour(destination)
     destination.exporter("second").export(HOUR)
     with monkeypatch.context() as patch:
         patch.setattr(exported, "publish", lambda *args: (_ for _ in ()).throw(Killed))

@@ -1,10 +1,11 @@
 """Verification finds what was done to a bucket behind the export's back, and what is not its fault."""
 
 import gzip
+import uuid
 from datetime import timedelta
 
 import pytest
-from exporting import HOUR, PROJECT, Destination
+from exporting import HOUR, PROJECT, Destination, Template
 
 from sluice.exports.bucket import Bucket
 from sluice.exports.errors import WindowError
@@ -31,13 +32,23 @@ def make(s3, bucket, tmp_path):
     return destination
 
 
+@pytest.fixture(scope="module")
+def one_hour(s3, tmp_path_factory):
+    def fill(made):
+        made.add_events(IDS)
+        made.run("run")
+        assert len(made.data_keys()) > 3
+
+    name = f"test-{uuid.uuid4().hex[:20]}"
+    s3.create_bucket(Bucket=name)
+    return Template.make(tmp_path_factory.mktemp("exported"), fill, s3, name, partition_bytes=40_000)
+
+
 @pytest.fixture
-def exported(make):
+def exported(one_hour, s3, bucket, tmp_path):
     """One hour in several files, as it was exported."""
-    destination = make()
-    destination.run("run")
-    assert len(destination.data_keys()) > 3
-    return destination
+    with one_hour.copy(s3, bucket, tmp_path / "copy") as destination:
+        yield destination
 
 
 def verify(destination, first=HOUR, last=None):

@@ -5,21 +5,26 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fresh import fresh_lake, fresh_ledger
 from lake_staging import stage
 from sqlalchemy import update
 
 from sluice.config import ExportConfig
 from sluice.exports.bucket import Bucket
+from sluice.exports.form import config_hash
 from sluice.exports.gate import check_hours, raise_for_stopped
 from sluice.exports.hour import Exporter, HourOutcome, Run
+from sluice.exports.keys import parse_key
 from sluice.lake import Lake, LoadRequest, load
 from sluice.ledger import Ledger, exported
 from sluice.ledger.exported import HourId
@@ -151,6 +156,22 @@ class Destination:
                 .values(sha256=hashlib.sha256(body).hexdigest(), bytes=len(body), etag=etag)
             )
 
+    def record_marker(self, key: str, etag: str) -> None:
+        """Let the ledger say that this is the marker that was published."""
+        names = parse_key(self.config.prefix, key)
+        assert names is not None
+        id = self.id(names.hour, names.project)
+        with self.ledger.begin() as connection:
+            connection.execute(
+                update(exported_hours)
+                .where(
+                    exported_hours.c.destination == id.destination,
+                    exported_hours.c.project == id.project,
+                    exported_hours.c.hour == id.hour,
+                )
+                .values(marker_etag=etag)
+            )
+
     def object_keys(self) -> list[str]:
         return sorted(self.listing())
 
@@ -173,6 +194,16 @@ class Destination:
     def open_uploads(self) -> list[str]:
         answer = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.config.prefix)
         return [item["Key"] for item in answer.get("Uploads", [])]
+
+    def clear(self) -> None:
+        """Leave neither objects nor uploads below the prefix."""
+        if keys := [{"Key": key} for key in self.listing()]:
+            self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys, "Quiet": True})
+        uploads = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.config.prefix)
+        for upload in uploads.get("Uploads", []):
+            self.client.abort_multipart_upload(
+                Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+            )
 
     def body(self, key: str) -> bytes:
         return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -208,6 +239,100 @@ class Destination:
                 assert staging == head["Metadata"]["sluice-staging"]
         assert [len(self.events(file.key)) for file in files] == [file.rows for file in files]
         assert self.open_uploads() == []
+
+
+@dataclass(frozen=True)
+class _Copied:
+    """An object of a template's bucket."""
+
+    body: bytes
+    content_type: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Template:
+    """What many tests begin with, made once and copied: loading and exporting took most of their time.
+
+    It is a lake, its ledger and what was exported of it. A copy of a lake has its id, by which the keys of
+    its rows are kept; so each copy keeps them in a folder of its own. The ledger of all copies, one after the
+    other, is one file: each engine compiles every statement anew.
+    """
+
+    folder: Path
+    config: ExportConfig
+    loads: int
+    ledger: Ledger
+    objects: dict[str, _Copied]
+
+    @classmethod
+    def make(
+        cls,
+        folder: Path,
+        fill: Callable[[Destination], None],
+        client: Any = None,
+        bucket: str = "no-bucket",
+        **settings: Any,
+    ) -> Template:
+        """Let `fill` load and export; a template that exports needs a client and an empty bucket."""
+        (folder / "cache").mkdir()
+        with _own_keys(folder):
+            made = Destination.make(client, bucket, folder, **settings)
+            fill(made)
+        made.ledger.engine.dispose()
+        shutil.copyfile(folder / "ledger.db", folder / "ledger-as-made.db")
+        objects = {}
+        for key in made.object_keys() if client is not None else ():
+            answer = client.get_object(Bucket=bucket, Key=key)
+            objects[key] = _Copied(answer["Body"].read(), answer["ContentType"], answer["Metadata"])
+        return cls(folder, made.config, made.loads, made.ledger, objects)
+
+    @contextmanager
+    def copy(self, client: Any, bucket: str, folder: Path, **settings: Any) -> Iterator[Destination]:
+        """Give a destination that is as the template's, but for its bucket and these settings."""
+        for name in ("lake", "cache"):
+            shutil.copytree(self.folder / name, folder / name)
+        shutil.copyfile(self.folder / "ledger-as-made.db", self.folder / "ledger.db")
+        try:
+            with _own_keys(folder):
+                lake = Lake(str(folder / "lake"))
+                made = Destination(client, bucket, lake, self.ledger, self.config, self.loads)
+                made.configure(bucket=bucket)
+                self._exported(made)
+                made.configure(**settings)
+                yield made
+        finally:
+            self.ledger.engine.dispose()
+
+    def _exported(self, made: Destination) -> None:
+        """Put the objects where the copy's ledger says that they are."""
+        for key, item in self.objects.items():
+            answer = made.client.put_object(
+                Bucket=made.bucket,
+                Key=key,
+                Body=item.body,
+                ContentType=item.content_type,
+                Metadata=item.metadata,
+            )
+            # Written in one part, it has another ETag than an upload of one part.
+            if key.endswith("_complete"):
+                made.record_marker(key, answer["ETag"])
+            else:
+                made.record_file(key, item.body, answer["ETag"])
+        with self.ledger.begin() as connection:
+            # The bucket is part of it.
+            connection.execute(
+                update(exported_hours)
+                .where(exported_hours.c.config_hash == config_hash(self.config))
+                .values(config_hash=config_hash(made.config))
+            )
+
+
+@contextmanager
+def _own_keys(folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLUICE_CACHE", str(folder / "cache"))
+        yield
 
 
 def config_of(bucket: str, **settings: Any) -> ExportConfig:
