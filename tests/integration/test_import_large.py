@@ -47,7 +47,7 @@ def lines(count: int) -> bytes:
 class Import:
     """One lake, one ledger and one claimed file."""
 
-    def __init__(self, folder: Path, s3: S3Client, access: Any, bucket: str) -> None:
+    def __init__(self, folder: Path, s3: S3Client, store: S3Store, bucket: str) -> None:
         converter = folder / "converter.json"
         mapping = {"event_type": "name", "user_id": "user", "time": "time", "colour": "colour"}
         mapping |= {"event_properties": {"note": "note"}}
@@ -58,12 +58,6 @@ class Import:
             id="large", name="Large", owner="data@example.com", project=187520, bucket=bucket, prefix="in/",
             region="us-east-1", converter="converter.json", upload_time="event_time",
         )  # fmt: skip
-        store = S3Store.of(
-            access_key=access.access_key,
-            secret_key=access.secret_key,
-            endpoint_url=access.endpoint_url,
-            region=access.region,
-        )
         self.run = ImportRun(source, "run-1", store, self.lake, self.ledger, converter)
         self.converter = remember(self.lake, converter)
         head = s3.head_object(Bucket=bucket, Key=KEY)
@@ -86,14 +80,14 @@ class Import:
 
 
 @pytest.fixture
-def imports(s3: S3Client, s3_access: Any, bucket: str, tmp_path: Path) -> tuple[Import, Import]:
+def imports(s3: S3Client, s3_store: S3Store, bucket: str, tmp_path: Path) -> tuple[Import, Import]:
     """The same import twice, of a file that is taken for a large one."""
     s3.put_object(Bucket=bucket, Key=KEY, Body=gzip.compress(lines(12_000), 1))
     for name in ("alone", "together"):
         (tmp_path / name).mkdir()
     return (
-        Import(tmp_path / "alone", s3, s3_access, bucket),
-        Import(tmp_path / "together", s3, s3_access, bucket),
+        Import(tmp_path / "alone", s3, s3_store, bucket),
+        Import(tmp_path / "together", s3, s3_store, bucket),
     )
 
 

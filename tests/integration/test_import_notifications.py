@@ -39,9 +39,8 @@ CONVERTER = {
 class Customer:
     """A bucket and a queue of a customer's, and the source that is configured for them."""
 
-    def __init__(self, endpoint: str, folder: Path) -> None:
-        keys = {"aws_access_key_id": "local-key", "aws_secret_access_key": "local-secret"}
-        self.session = boto3.Session(region_name="us-east-1", **keys)
+    def __init__(self, session: boto3.Session, endpoint: str, folder: Path) -> None:
+        self.session = session
         self.s3 = self.session.client("s3", endpoint_url=endpoint)
         self.sqs = self.session.client("sqs", endpoint_url=endpoint)
         self.bucket = f"customer-{uuid.uuid4().hex[:16]}"
@@ -113,10 +112,19 @@ class Customer:
         return sum(int(answer["Attributes"][name]) for name in names)
 
 
+@pytest.fixture(scope="module")
+def session() -> boto3.Session:
+    """Open one session for all tests: each reads botocore's models anew."""
+    keys = {"aws_access_key_id": "local-key", "aws_secret_access_key": "local-secret"}
+    return boto3.Session(region_name="us-east-1", **keys)
+
+
 @pytest.fixture
-def customer(moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Customer:
+def customer(
+    session: boto3.Session, moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Customer:
     monkeypatch.setattr(inbox, "_WAIT_SECONDS", 0)
-    return Customer(moto_endpoint, tmp_path)
+    return Customer(session, moto_endpoint, tmp_path)
 
 
 def test_a_notified_object_is_found_without_a_listing(customer: Customer) -> None:
