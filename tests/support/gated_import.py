@@ -91,10 +91,10 @@ class GatedImport:
 
         `ignored` rows come on top of them.
         """
-        files.add_new(self.ledger, SOURCE, "bucket", [NewFile(key, "etag", 1, FOUND)], "hash", run)
+        files.add_new(self.ledger, self.source.id, "bucket", [NewFile(key, "etag", 1, FOUND)], "hash", run)
         file = self.file(key)
         holder = holder_of(run, 0)
-        claimed = files.claim(self.ledger, SOURCE, file, holder, 900)
+        claimed = files.claim(self.ledger, self.source.id, file, holder, 900)
         assert claimed is not None
         path = self._write(run, key, rows) if rows and not failed else None
         facts = {
@@ -108,12 +108,12 @@ class GatedImport:
             "hours": [],
         }
         assert files.stage(
-            self.ledger, SOURCE, claimed, holder, 900, staged=facts, report={"run": run}, took=1
+            self.ledger, self.source.id, claimed, holder, 900, staged=facts, report={"run": run}, took=1
         )
         return self.file(key)
 
     def _write(self, run: str, key: str, rows: Sequence[dict[str, Any]]) -> str:
-        folder = run_folder(SOURCE, run)
+        folder = run_folder(self.source.id, run)
         path = f"{folder}/{key}.events.parquet"
         filesystem = self.lake.filesystem()
         filesystem.create_dir(folder)
@@ -123,12 +123,12 @@ class GatedImport:
         return path
 
     def file(self, key: str) -> SourceFile:
-        found = files.find(self.ledger, SOURCE, "bucket", key)
+        found = files.find(self.ledger, self.source.id, "bucket", key)
         assert found is not None
         return found
 
     def states(self) -> dict[str, str]:
-        return {file.key: file.state for file in files.of_source(self.ledger, SOURCE)}
+        return {file.key: file.state for file in files.of_source(self.ledger, self.source.id)}
 
     def let_claims_run_out(self) -> None:
         """Make it late: no worker has been heard of for three days."""
@@ -139,7 +139,7 @@ class GatedImport:
             )
 
     def staged_folders(self) -> set[str]:
-        folder = Path(self.lake.uri, "_staging", SOURCE)
+        folder = Path(self.lake.uri, "_staging", self.source.id)
         return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
     def loaded(self) -> list[str]:
