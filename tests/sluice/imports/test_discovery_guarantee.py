@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 import boto3
@@ -36,6 +37,9 @@ from sluice.imports.session import ImportRun
 from sluice.lake import Lake
 from sluice.ledger import Ledger, files
 from sluice.ledger import tables as ledger_tables
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 BUCKET = "customer"
 ACCOUNT = "123456789012"
@@ -88,6 +92,18 @@ def test_nothing_is_missed_after_a_sweep_and_nothing_taken_twice(
         assert bucket.taken == Counter(bucket.keys)
 
 
+@dataclass(frozen=True)
+class OneClient(S3Store):
+    """A store whose client is made once, not by each of hundreds of polls."""
+
+    @cached_property
+    def _client(self) -> S3Client:
+        return super().client()
+
+    def client(self) -> S3Client:
+        return self._client
+
+
 @dataclass
 class Home:
     lake: Lake
@@ -97,18 +113,22 @@ class Home:
     session: boto3.Session
     sources: int = 0
 
+    def __post_init__(self) -> None:
+        self.store = OneClient(self.session)
+        self.sqs = self.session.client("sqs")
+
 
 class Bucket:
     """A customer's bucket, and everything that was ever taken from it."""
 
     def __init__(self, home: Home, discovery: str) -> None:
-        self.s3 = home.session.client("s3")
+        self.s3 = home.store.client()
         self.s3.create_bucket(Bucket=BUCKET)
-        url = home.session.client("sqs").create_queue(QueueName="files")["QueueUrl"]
+        url = home.sqs.create_queue(QueueName="files")["QueueUrl"]
         self.queue = SqsQueue(url, "us-east-1", home.session)
         home.sources += 1
         source = _source(f"source_{home.sources}", discovery, url)
-        self.run = ImportRun(source, "run", S3Store(home.session), home.lake, home.ledger, home.converter)
+        self.run = ImportRun(source, "run", home.store, home.lake, home.ledger, home.converter)
         self.keys: set[str] = set()
         self.taken: Counter[str] = Counter()
         self.pending: list[Message] = []

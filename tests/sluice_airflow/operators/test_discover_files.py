@@ -17,6 +17,12 @@ from sluice_airflow.operators.discover_files import DiscoverFilesOperator
 pytestmark = pytest.mark.usefixtures("airflow_connections", "enabled")
 
 
+@pytest.fixture(autouse=True)
+def lake_on_disk(flights_config, tmp_path):
+    """Keep the lake on disk: one on S3, which takes long to make, is that of test_load_files.py."""
+    flights_config("lake.yaml", uri=str(tmp_path / "lake"))
+
+
 def discover(context, source="flights"):
     operator = DiscoverFilesOperator(task_id="discover_files", source=source)
     operator.render_template_fields(context)
@@ -65,11 +71,8 @@ def notification(bucket, month):
     return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": named}]})
 
 
-def test_nothing_new_is_no_batch(flights_config, context):
+def test_nothing_new_is_no_batch_also_of_a_templated_source(flights_config, context):
     assert discover(context) == []
-
-
-def test_a_source_may_be_templated(flights_config, context):
     assert discover(context | {"params": {"source": "flights"}}, "{{ params.source }}") == []
 
 

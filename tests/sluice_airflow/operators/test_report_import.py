@@ -22,6 +22,12 @@ HEADER = (
 FLIGHT = "2013,1,1,517,2,11,UA,1545,N14228,EWR,IAH,227,1400,15,2013-01-01T10:00:00Z"
 
 
+@pytest.fixture(autouse=True)
+def lake_on_disk(flights_config, tmp_path):
+    """Keep the lake on disk: one on S3, which takes long to make, is that of test_load_files.py."""
+    flights_config("lake.yaml", uri=str(tmp_path / "lake"))
+
+
 @pytest.fixture
 def imported(flights_config, context, s3, bucket):
     """Import the given files and report them."""
