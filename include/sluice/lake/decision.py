@@ -24,7 +24,7 @@ from sluice.lake.keys import DEDUP, Keys
 from sluice.lake.reconciliation import require_staged
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 from sluice.lake.snapshot import Snapshot
-from sluice.lake.sql import connect
+from sluice.lake.sql import connect, kept_engine
 from sluice.lake.staged import StagedFile, batches_of, open_staged
 from sluice.ledger.counters import take_block
 
@@ -33,7 +33,7 @@ DEDUP_WINDOW = timedelta(days=7)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH_ROWS = 100_000
-# The engine deals out rows to its threads in lots of this size: fewer rows only pay for them.
+# The engine deals out rows to its threads in lots of this size: for fewer, the one with one thread does.
 _ROWS_PER_THREAD = 122_880
 
 UploadTime = Literal["now", "event_time"]
@@ -205,17 +205,16 @@ def _assign_ids(
 
     A user has one ID in a project; a device has its own only in rows without a user.
     """
-    # An engine of its own: what it needs to decide is free again when the rows are written.
-    with connect() as connection:
-        if len(keep) <= _ROWS_PER_THREAD:
-            connection.execute("SET threads = 1")
+    # For many rows an engine of its own: what it needs to decide is free again when the rows are written.
+    with kept_engine() if len(keep) <= _ROWS_PER_THREAD else connect() as connection:
+        # Rows stream past the ids, and tables past the rows: of a stream the engine does not know that it is
+        # the larger side.
+        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        connection.execute("SET preserve_insertion_order = false")
         new_users = _find_ids(connection, snapshot, "users", "user_id", _kept_ids(spool, keep))
         new_devices = _find_ids(connection, snapshot, "devices", "device_id", _kept_ids(spool, keep))
         ids = np.zeros(len(keep), dtype=np.int64)
         connection.register("kept", _kept_ids(spool, keep))
-        # The rows stream past the ids: of a stream the engine does not know that it is the larger side.
-        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        connection.execute("SET preserve_insertion_order = false")
         reader = connection.sql(
             """
             SELECT place, coalesce(u.amplitude_id, d.amplitude_id) AS amplitude_id
