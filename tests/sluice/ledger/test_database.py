@@ -2,11 +2,11 @@ import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from importing import forks
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -38,7 +38,7 @@ def test_four_processes_migrate_at_once(database, request, tmp_path):
         url = f"sqlite:///{tmp_path}/ledger.db"
     else:
         url = request.getfixturevalue("postgres_url")
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=forks()) as pool:
         list(pool.map(_migrate, [url] * 4))
     with Ledger.open(url, migrate=False).begin() as connection:
         assert connection.execute(select(counters)).all() == []

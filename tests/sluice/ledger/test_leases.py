@@ -1,8 +1,9 @@
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from threading import Event
+from time import sleep
 
+from importing import forks
 from sqlalchemy import update
 
 from sluice.ledger import Ledger, leases
@@ -56,7 +57,7 @@ def test_a_held_lease_outlives_its_own_seconds(ledger):
     with leases.held(ledger, "n", "a", 0.6):
         first = leases.current(ledger, "n").expires_at
         while leases.current(ledger, "n").expires_at == first:
-            pass
+            sleep(0.01)
         assert leases.current(ledger, "n").holder == "a"
 
 
@@ -94,7 +95,7 @@ def _claim_all(url_and_holder):
 
 
 def test_four_processes_share_leases_and_numbers_without_a_double(ledger, ledger_url):
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=forks()) as pool:
         results = list(pool.map(_claim_all, [(ledger_url, str(i)) for i in range(4)]))
     assert sorted(n for won, _ in results for n in won) == list(range(40))
     assert sorted(n for _, numbers in results for n in numbers) == list(range(100, 100 + 4 * 70))
