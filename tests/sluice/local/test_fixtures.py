@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import boto3
@@ -55,14 +53,11 @@ def test_each_test_has_a_fresh_database(postgres_url: str, attempt: int) -> None
 
 
 def test_airflow_uses_the_migrated_database(airflow_db: str) -> None:
-    assert os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == airflow_db
-    shown = subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "check-migrations", "-t", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert shown.returncode == 0, shown.stderr
+    from airflow import settings
+    from airflow.utils.db import check_migrations
+
+    assert os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == settings.SQL_ALCHEMY_CONN == airflow_db
+    check_migrations(timeout=1)
 
 
 def test_airflow_reaches_every_service_by_its_connection(
