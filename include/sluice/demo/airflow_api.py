@@ -72,6 +72,19 @@ class AirflowApi:
         answer.raise_for_status()
         return str(answer.json()["dag_run_id"])
 
+    def backfill(
+        self, dag_id: str, first: datetime, last: datetime, max_active_runs: int, reprocess: str
+    ) -> None:
+        """Create a backfill of the runs from `first` to `last`, both inclusive."""
+        document = {
+            "dag_id": dag_id,
+            "from_date": first.isoformat(),
+            "to_date": last.isoformat(),
+            "max_active_runs": max_active_runs,
+            "reprocess_behavior": reprocess,
+        }
+        self._http.post("/backfills", json=document).raise_for_status()
+
     def run(self, dag_id: str, run_id: str) -> Run:
         """Return one run."""
         return Run.from_json(self._get(f"/dags/{dag_id}/dagRuns/{run_id}"))

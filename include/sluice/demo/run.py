@@ -125,7 +125,7 @@ def demonstrate(
     seconds["stopped import"] = stopped.seconds
 
     api.unpause(EXPORT_DAG)
-    first = backfill(stack, api, EXPORT_DAG, FIRST_HOUR, hours, say, max_active_runs=4)
+    first = backfill(stack, api, EXPORT_DAG, FIRST_HOUR, hours, say, max_active_runs=4, by_command=True)
     seconds["backfill"] = first.seconds
     before = _versions(s3, destination.bucket)
     second = backfill(

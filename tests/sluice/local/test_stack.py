@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from launched import Launched, launch
 from sqlalchemy import create_engine, text
 
 from sluice.lake.probe import UnsafeStoreError
@@ -18,8 +19,6 @@ from sluice.local import stack as stack_module
 from sluice.local.errors import AlreadyRunningError, ServiceFailedError
 from sluice.local.seaweedfs import SeaweedFS
 from sluice.local.stack import LocalStack
-
-from .launched import Launched, launch
 
 pytestmark = pytest.mark.integration
 
@@ -39,8 +38,17 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         yield stack
 
 
-def test_keys_buckets_and_ledger_are_kept_over_a_restart(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory in which stacks start one after the other: making a database takes a second."""
+    return tmp_path_factory.mktemp("used")
+
+
+def test_a_restart_keeps_what_there_was_and_a_fresh_start_forgets_it_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     lines: list[str] = []
+    (tmp_path / "notes.txt").write_text("mine")
     with LocalStack(tmp_path, with_airflow=False, report=lines.append) as stack:
         keys = stack.s3.access_key, stack.s3.secret_key
         stack.s3.client().create_bucket(Bucket="kept")
@@ -49,27 +57,22 @@ def test_keys_buckets_and_ledger_are_kept_over_a_restart(tmp_path: Path) -> None
     assert Launched.running_in(tmp_path) == []
     with LocalStack(tmp_path, with_airflow=False, report=lines.append) as stack:
         assert (stack.s3.access_key, stack.s3.secret_key) == keys
+        with pytest.raises(AlreadyRunningError):
+            LocalStack(tmp_path, with_airflow=False, fresh=True).start()
         assert [bucket["Name"] for bucket in stack.s3.client().list_buckets()["Buckets"]] == ["kept"]
         with create_engine(stack.ledger_url).connect() as connection:
             assert connection.scalar(text("select n from kept")) == 1
+        stack.postgres.create_database("old")
     # The two starts, and not a word of disorder.
     assert [line.split(" at ")[0] for line in lines] == ["S3", "S3"]
 
-
-def test_a_fresh_start_forgets_earlier_stacks_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with LocalStack(tmp_path, with_airflow=False) as stack:
-        stack.s3.client().create_bucket(Bucket="old")
-        stack.postgres.create_database("old")
-        key = stack.s3.access_key
-        with pytest.raises(AlreadyRunningError):
-            LocalStack(tmp_path, with_airflow=False, fresh=True).start()
-        assert len(stack.s3.client().list_buckets()["Buckets"]) == 1
     with LocalStack(tmp_path, with_airflow=False, fresh=True) as stack:
         assert stack.s3.client().list_buckets()["Buckets"] == []
-        assert stack.s3.access_key != key
+        assert stack.s3.access_key != keys[0]
         with stack.postgres.connect() as connection:
             assert "old" not in connection.scalars(text("select datname from pg_database")).all()
+        with create_engine(stack.ledger_url).connect() as connection:
+            assert connection.scalar(text("select to_regclass('kept')")) is None
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -122,52 +125,48 @@ def test_a_second_stack_is_refused_and_the_first_one_lives_on(running: LocalStac
 
 
 def test_a_service_that_fails_at_start_takes_the_others_down(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    used: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SeaweedFS, "command", lambda self: ["/bin/sh", "-c", "echo no space left; exit 1"])
-    stack = LocalStack(tmp_path, with_airflow=False)
+    stack = LocalStack(used, with_airflow=False)
     with pytest.raises(
         ServiceFailedError, match=r"^seaweedfs ended with exit code 1; its log is .*\n    no space left$"
     ):
         stack.start()
-    assert Launched.running_in(tmp_path) == []
+    assert Launched.running_in(used) == []
     assert (stack.postgres.pid, stack.moto.pid) == (None, None)
     assert not stack.environment_file.exists()
     assert stack.data_dir.joinpath("stack.lock").read_text() == ""
 
 
 def test_a_store_without_conditional_puts_is_refused_and_everything_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    used: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(client: object, bucket: str) -> None:
         raise UnsafeStoreError(f"no conditional puts in {bucket}")
 
     monkeypatch.setattr(stack_module, "probe_conditional_puts", refuse)
     with pytest.raises(UnsafeStoreError, match="no conditional puts in sluice-probe-"):
-        LocalStack(tmp_path, with_airflow=False).start()
-    assert Launched.running_in(tmp_path) == []
-
-
-def test_a_service_that_dies_later_is_noticed(tmp_path: Path) -> None:
-    with LocalStack(tmp_path, with_airflow=False) as stack:
-        stack.moto.ask_to_stop()
-        with pytest.raises(ServiceFailedError, match=r"^moto ended with exit code \d+"):
-            stack.wait()
+        LocalStack(used, with_airflow=False).start()
+    assert Launched.running_in(used) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_is_left_when_the_launcher_gets(number: signal.Signals, tmp_path: Path) -> None:
-    with launch(tmp_path, with_airflow=False) as launched:
+def test_nothing_is_left_when_the_launcher_gets(number: signal.Signals, used: Path) -> None:
+    with launch(used, with_airflow=False) as launched:
         assert len(launched.ports) == 9  # eight of SeaweedFS, and moto
         launched.end(number)
         assert launched.stopped_in_order()
 
 
-def test_after_a_killed_launcher_the_next_start_says_so_and_works(tmp_path: Path) -> None:
-    with launch(tmp_path, with_airflow=False) as launched:
+def test_after_a_killed_launcher_the_next_start_says_so_and_notices_a_service_that_dies(used: Path) -> None:
+    with launch(used, with_airflow=False) as launched:
         launched.process.kill()
         launched.process.wait()
         lines: list[str] = []
-        with LocalStack(tmp_path, with_airflow=False, report=lines.append) as stack:
+        with LocalStack(used, with_airflow=False, report=lines.append) as stack:
             stack.s3.client().list_buckets()
-        assert lines[0].startswith(f"The last run in {tmp_path} did not stop in order")
+            stack.moto.ask_to_stop()
+            with pytest.raises(ServiceFailedError, match=r"^moto ended with exit code \d+"):
+                stack.wait()
+        assert lines[0].startswith(f"The last run in {used} did not stop in order")

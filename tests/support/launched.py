@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -30,7 +30,10 @@ print("never", flush=True)
 
 
 class Launched:
-    """The running stack's launcher, its processes and the ports on which they listen."""
+    """The running stack's launcher, its processes and the ports on which they listen.
+
+    The launcher's first line of output tells the stack's URL, as that of `SCRIPT` does.
+    """
 
     def __init__(self, process: subprocess.Popen[str], data_dir: Path) -> None:
         assert process.stdout is not None
@@ -84,8 +87,15 @@ class Launched:
 @contextlib.contextmanager
 def launch(data_dir: Path, **options: object) -> Iterator[Launched]:
     """Start a stack in another process; whatever a failed test leaves of it is killed."""
+    with launch_command(data_dir, ["-c", SCRIPT, str(data_dir), json.dumps(options)]) as launched:
+        yield launched
+
+
+@contextlib.contextmanager
+def launch_command(data_dir: Path, arguments: Sequence[str]) -> Iterator[Launched]:
+    """Let Python run what starts a stack, as `launch` does."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(data_dir), json.dumps(options)],
+        [sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
