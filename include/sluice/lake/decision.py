@@ -24,7 +24,7 @@ from sluice.lake.keys import DEDUP, Keys
 from sluice.lake.reconciliation import require_staged
 from sluice.lake.schema import STAGED_EVENTS, STAGED_REJECTS
 from sluice.lake.snapshot import Snapshot
-from sluice.lake.sql import connect, kept_engine
+from sluice.lake.sql import engine_for
 from sluice.lake.staged import StagedFile, batches_of, open_staged
 from sluice.ledger.counters import take_block
 
@@ -33,8 +33,6 @@ DEDUP_WINDOW = timedelta(days=7)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH_ROWS = 100_000
-# The engine deals out rows to its threads in lots of this size: for fewer, the one with one thread does.
-_ROWS_PER_THREAD = 122_880
 
 UploadTime = Literal["now", "event_time"]
 
@@ -206,7 +204,7 @@ def _assign_ids(
     A user has one ID in a project; a device has its own only in rows without a user.
     """
     # For many rows an engine of its own: what it needs to decide is free again when the rows are written.
-    with kept_engine() if len(keep) <= _ROWS_PER_THREAD else connect() as connection:
+    with engine_for(len(keep)) as connection:
         # Rows stream past the ids, and tables past the rows: of a stream the engine does not know that it is
         # the larger side.
         connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")

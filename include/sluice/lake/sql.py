@@ -6,12 +6,14 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 
 import duckdb
 
 MEMORY_LIMIT = "512MB"
+# An engine deals out rows to its threads in lots of this size.
+_ROWS_PER_THREAD = 122_880
 
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|Input: .*", re.DOTALL)
 
@@ -34,6 +36,15 @@ def kept_engine() -> duckdb.DuckDBPyConnection:
     """
     # Not one of before a fork.
     return _kept(os.getpid()).cursor()
+
+
+def engine_for(rows: int) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """Give a connection for so many rows: to the kept engine where they are few, else to a new one.
+
+    In the kept engine only temporary tables are the connection's own, a setting is everybody's, and a file
+    that changes may be read as it was: it is not for files.
+    """
+    return kept_engine() if rows <= _ROWS_PER_THREAD else connect()
 
 
 @cache
