@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 from cohort_config import write_cohort, write_cohort_config
 from cohort_turns import Syncs, hour
+from fresh import fresh_ledger
 
 # Not by `cli`, which would load it when it is first called: with what the tests put in place of its parts.
 from sluice.cli.cohorts import cohorts
@@ -13,7 +14,7 @@ from sluice.cohorts.turns import decline
 from sluice.config import Config, load_config
 from sluice.errors import SluiceError
 from sluice.lake import Lake
-from sluice.ledger import Ledger, quality, syncs
+from sluice.ledger import quality, syncs
 
 PEOPLE = [(1, "ann"), (2, "bob"), (3, None)]
 
@@ -57,10 +58,10 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     )
     config = load_config(folder)
     assert not config.problems
-    ledger = f"sqlite:///{tmp_path}/ledger.db"
-    there = Syncs(Lake(str(tmp_path / "lake")), Ledger.open(ledger))
+    ledger = fresh_ledger(tmp_path / "ledger.db")
+    there = Syncs(Lake(str(tmp_path / "lake")), ledger)
     monkeypatch.setattr("sluice.cohorts.snapshot.take_snapshot", there.take_snapshot)
-    return Shell(config, there, ["--config", str(folder), "--ledger", ledger])
+    return Shell(config, there, ["--config", str(folder), "--ledger", str(ledger.engine.url)])
 
 
 def test_members_prints_who_was_in_at_a_time(shell):

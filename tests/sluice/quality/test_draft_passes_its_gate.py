@@ -9,7 +9,7 @@ import pytest
 import yaml
 from cohort_turns import Syncs, hour, s3_sync
 from exporting import Destination
-from fresh import fresh_ledger_url
+from fresh import fresh_ledger
 from gated_import import GatedImport
 
 from sluice.cli import quality_propose
@@ -22,8 +22,8 @@ from sluice.quality.propose import propose, text_of
 
 
 @pytest.fixture
-def ledger_url(tmp_path):
-    return fresh_ledger_url(tmp_path / "ledger.db")
+def ledger(tmp_path):
+    return fresh_ledger(tmp_path / "ledger.db")
 
 
 def suite_of(data, connection):
