@@ -1,11 +1,12 @@
 """Backfills of ranges on SeaweedFS with a real lake: what the plan says, and what is there afterwards."""
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from backfilling import backfill, done, hour, plan, states
-from exporting import HOUR, PROJECT, Destination, Killed, Template
+from exporting import HOUR, PROJECT, Killed, Template
 from fresh import fresh_ledger
 from lake_staging import stage
 from sqlalchemy import delete, update
@@ -24,17 +25,24 @@ from sluice.ledger.tables import exported_hours, leases
 RANGE = HourRange(HOUR, hour(HOUR, 4))
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return Template.make(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
-def make(s3, bucket, tmp_path):
-    return lambda **settings: Destination.make(s3, bucket, tmp_path, **settings)
+def make(empty, s3, bucket, tmp_path):
+    with empty.maker(s3, bucket, tmp_path / "made") as make:
+        yield make
+
+
+def fill(made):
+    for n, ids in ((0, ["a", "b"]), (1, [f"e{i}" for i in range(9)]), (4, ["z"])):
+        made.add_events(ids, hour(HOUR, n))
 
 
 @pytest.fixture(scope="module")
 def three_hours(tmp_path_factory):
-    def fill(made):
-        for n, ids in ((0, ["a", "b"]), (1, [f"e{i}" for i in range(9)]), (4, ["z"])):
-            made.add_events(ids, hour(HOUR, n))
-
     return Template.make(tmp_path_factory.mktemp("filled"), fill, partition_bytes=5_000)
 
 
@@ -239,12 +247,29 @@ def test_the_order_is_the_one_asked_for(filled, order):
     assert len(hours) == 5
 
 
+@pytest.fixture(scope="module")
+def one_outdated(s3, tmp_path_factory):
+    def export(made):
+        fill(made)
+        made.run("hourly", hour=hour(HOUR, 1))
+        made.add_events(["late"], hour(HOUR, 1))
+
+    bucket = f"test-{uuid.uuid4().hex[:20]}"
+    s3.create_bucket(Bucket=bucket)
+    return Template.make(tmp_path_factory.mktemp("outdated"), export, s3, bucket, partition_bytes=5_000)
+
+
+@pytest.fixture
+def outdated(one_outdated, s3, bucket, tmp_path):
+    """The same, and the hour 1 was exported before an event came late."""
+    with one_outdated.copy(s3, bucket, tmp_path / "copy") as destination:
+        yield destination
+
+
 @pytest.mark.parametrize("at", [0, 4, 9, 13, 18, 23])
-def test_killed_anywhere_it_goes_on_where_it_was(filled, at):
+def test_killed_anywhere_it_goes_on_where_it_was(outdated, at):
     """As many steps further each time; the machine that was killed reaches nobody any more."""
-    filled.run("hourly", hour=hour(HOUR, 1))
-    filled.add_events(["late"], hour(HOUR, 1))
-    bucket = filled.scripted()
+    bucket = outdated.scripted()
 
     def kill(n, request, key):
         if n >= at:
@@ -252,13 +277,13 @@ def test_killed_anywhere_it_goes_on_where_it_was(filled, at):
 
     bucket.before = kill
     with pytest.raises(Killed):
-        backfill(filled, "run", RANGE, bucket=bucket)
-    done_before = {item.hour for item in plan(filled, RANGE).hours if not item.writes}
-    retry = filled.scripted()
-    backfill(filled, "run", RANGE, bucket=retry)
+        backfill(outdated, "run", RANGE, bucket=bucket)
+    done_before = {item.hour for item in plan(outdated, RANGE).hours if not item.writes}
+    retry = outdated.scripted()
+    backfill(outdated, "run", RANGE, bucket=retry)
     for n in range(5):
-        filled.assert_consistent(hour(HOUR, n))
-    assert ids_of(filled)["187520_2013-01-02_13"] == sorted([*(f"e{i}" for i in range(9)), "late"])
+        outdated.assert_consistent(hour(HOUR, n))
+    assert ids_of(outdated)["187520_2013-01-02_13"] == sorted([*(f"e{i}" for i in range(9)), "late"])
     for moment in done_before:
         name = f"_{moment:%Y-%m-%d}_{moment.hour}"
         assert not [key for _, key in retry.calls if name in key], "a finished hour was written again"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from backfilling import backfill, done, plan, states
-from exporting import HOUR, PROJECT, Destination, Killed, Template
+from exporting import HOUR, PROJECT, Killed, Template
 from gated_export import access, change_rows, discard, failed, gate, release, samples, with_values
 from gates import end_time
 from sqlalchemy import delete
@@ -30,9 +30,15 @@ IDS = [f"event-{n:02}" for n in range(20)]
 NOT_NULL, UNIQUE = "expect_column_values_to_not_be_null", "expect_column_values_to_be_unique"
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return Template.make(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
-def make(s3, bucket, tmp_path):
-    return lambda **settings: Destination.make(s3, bucket, tmp_path, **settings)
+def make(empty, s3, bucket, tmp_path):
+    with empty.maker(s3, bucket, tmp_path / "made") as make:
+        yield make
 
 
 @pytest.fixture(scope="module")

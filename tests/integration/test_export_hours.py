@@ -4,7 +4,7 @@ import gzip
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from exporting import HOUR, PROJECT, Destination
+from exporting import HOUR, PROJECT, Template
 from sqlalchemy import update
 
 from sluice.exports.errors import ContentMismatch
@@ -19,9 +19,15 @@ STEM = "events/187520/187520_2013-01-02"
 NEXT = HOUR + timedelta(hours=1)
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return Template.make(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
-def make(s3, bucket, tmp_path):
-    return lambda **settings: Destination.make(s3, bucket, tmp_path, **settings)
+def make(empty, s3, bucket, tmp_path):
+    with empty.maker(s3, bucket, tmp_path / "made") as make:
+        yield make
 
 
 def actions(outcomes):

@@ -1,7 +1,6 @@
 """The publish protocol on real stores: killed anywhere, met by another writer anywhere (invariant 3)."""
 
 import uuid
-from contextlib import ExitStack
 
 import boto3
 import pytest
@@ -14,6 +13,9 @@ from sluice.ledger import exported
 from sluice.ledger.exported import HourHeld
 
 IDS = [f"event-{n:03}" for n in range(40)]
+
+# What a replacement writes two files with, where there were three.
+REPLACED = {"partition_bytes": 40_000}
 
 # A replacement takes eleven changes (see below); after the last one only the ledger's record is missing.
 STAGING, PUBLISHING = range(6), range(6, 11)
@@ -57,13 +59,11 @@ def loaded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first_exported(s3, tmp_path_factory):
-    """The hour published in three files by an earlier run."""
     return exported_once(s3, tmp_path_factory.mktemp("exported"), lambda made: None)
 
 
 @pytest.fixture(scope="module")
 def then_changed(s3, tmp_path_factory):
-    """The same, and what the next run has to write is changed since."""
     return exported_once(s3, tmp_path_factory.mktemp("changed"), replace_hour)
 
 
@@ -93,31 +93,23 @@ def export_first(destination):
 @pytest.fixture
 def make(store, loaded, tmp_path):
     """A destination with the 40 events in its hour, and nothing in its part of the bucket."""
-    with ExitStack() as copies:
-
-        def make(client=None, **settings):
-            settings = {"prefix": f"{uuid.uuid4().hex[:12]}/events"} | settings
-            copy = loaded.copy(client or store[0], store[1], tmp_path / "copy", **settings)
-            return copies.enter_context(copy)
-
-        yield make
+    with loaded.maker(*store, tmp_path / "copy") as copy:
+        yield lambda **settings: copy(**{"prefix": f"{uuid.uuid4().hex[:12]}/events"} | settings)
 
 
 @pytest.fixture
 def published(store, first_exported, tmp_path):
     """The hour published in three files by an earlier run."""
-    yield from copied(first_exported, *store, tmp_path / "copy")
+    with first_exported.copy(*store, tmp_path / "copy") as destination:
+        yield destination
+        # The ledger names its objects, so the tests have a part of the bucket one after the other.
+        destination.clear()
 
 
 @pytest.fixture
 def destination(store, then_changed, tmp_path):
     """The same, and what the next run has to write is changed since."""
-    yield from copied(then_changed, *store, tmp_path / "copy")
-
-
-def copied(template, client, bucket, folder):
-    # Its objects are named in the ledger, so the tests have a part of the bucket one after the other.
-    with template.copy(client, bucket, folder) as destination:
+    with then_changed.copy(*store, tmp_path / "copy", **REPLACED) as destination:
         yield destination
         destination.clear()
 
@@ -129,7 +121,7 @@ def stem_of(destination):
 def replace_hour(destination):
     """Change what the next run has to write: other content, in two files instead of three."""
     destination.add_events(["late-1", "late-2"])
-    destination.configure(partition_bytes=40_000)
+    destination.configure(**REPLACED)
 
 
 def killer(n):
@@ -417,7 +409,8 @@ def test_a_store_that_takes_no_empty_part_gets_a_marker_by_conditional_put(store
         return None
 
     other.meta.events.register("before-send.s3.UploadPart", refuse_empty_part)
-    destination = make(other)
+    destination = make()
+    destination.client = other
     destination.run("r/1 ü")
     destination.assert_consistent()
     assert destination.body(f"{stem_of(destination)}_complete") == b"r%2F1%20%C3%BC"

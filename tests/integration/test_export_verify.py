@@ -5,7 +5,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from exporting import HOUR, PROJECT, Destination, Template
+from exporting import HOUR, PROJECT, Template
 
 from sluice.exports.bucket import Bucket
 from sluice.exports.errors import WindowError
@@ -22,14 +22,17 @@ NEXT = HOUR + timedelta(hours=1)
 IDS = [f"id-{n}" for n in range(120)]
 
 
-@pytest.fixture
-def make(s3, bucket, tmp_path):
-    def destination(**settings):
-        made = Destination.make(s3, bucket, tmp_path, **{"partition_bytes": 40_000} | settings)
-        made.add_events(IDS)
-        return made
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("loaded")
+    return Template.make(folder, lambda made: made.add_events(IDS), partition_bytes=40_000)
 
-    return destination
+
+@pytest.fixture
+def make(loaded, s3, bucket, tmp_path):
+    """A destination with events in the hour, not exported yet."""
+    with loaded.maker(s3, bucket, tmp_path / "copy") as make:
+        yield make
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -260,7 +260,7 @@ class Template:
     """
 
     folder: Path
-    config: ExportConfig
+    settings: dict[str, Any]
     loads: int
     ledger: Ledger
     objects: dict[str, _Copied]
@@ -269,12 +269,13 @@ class Template:
     def make(
         cls,
         folder: Path,
-        fill: Callable[[Destination], None],
+        fill: Callable[[Destination], None] = lambda made: None,
         client: Any = None,
         bucket: str = "no-bucket",
         **settings: Any,
     ) -> Template:
         """Let `fill` load and export; a template that exports needs a client and an empty bucket."""
+        settings = {"id": _new_id()} | settings
         (folder / "cache").mkdir()
         with _own_keys(folder):
             made = Destination.make(client, bucket, folder, **settings)
@@ -285,7 +286,7 @@ class Template:
         for key in made.object_keys() if client is not None else ():
             answer = client.get_object(Bucket=bucket, Key=key)
             objects[key] = _Copied(answer["Body"].read(), answer["ContentType"], answer["Metadata"])
-        return cls(folder, made.config, made.loads, made.ledger, objects)
+        return cls(folder, settings, made.loads, made.ledger, objects)
 
     @contextmanager
     def copy(self, client: Any, bucket: str, folder: Path, **settings: Any) -> Iterator[Destination]:
@@ -296,13 +297,19 @@ class Template:
         try:
             with _own_keys(folder):
                 lake = Lake(str(folder / "lake"))
-                made = Destination(client, bucket, lake, self.ledger, self.config, self.loads)
-                made.configure(bucket=bucket)
+                config = config_of(bucket, **self.settings)
+                made = Destination(client, bucket, lake, self.ledger, config, self.loads)
                 self._exported(made)
-                made.configure(**settings)
+                made.config = config_of(bucket, **self.settings | settings)
                 yield made
         finally:
             self.ledger.engine.dispose()
+
+    @contextmanager
+    def maker(self, client: Any, bucket: str, folder: Path) -> Iterator[Callable[..., Destination]]:
+        """Give what makes one copy, with the settings that it is called with."""
+        with ExitStack() as copies:
+            yield lambda **settings: copies.enter_context(self.copy(client, bucket, folder, **settings))
 
     def _exported(self, made: Destination) -> None:
         """Put the objects where the copy's ledger says that they are."""
@@ -319,13 +326,10 @@ class Template:
                 made.record_marker(key, answer["ETag"])
             else:
                 made.record_file(key, item.body, answer["ETag"])
-        with self.ledger.begin() as connection:
-            # The bucket is part of it.
-            connection.execute(
-                update(exported_hours)
-                .where(exported_hours.c.config_hash == config_hash(self.config))
-                .values(config_hash=config_hash(made.config))
-            )
+        if self.objects:
+            with self.ledger.begin() as connection:
+                # The bucket is part of it.
+                connection.execute(update(exported_hours).values(config_hash=config_hash(made.config)))
 
 
 @contextmanager
@@ -338,7 +342,7 @@ def _own_keys(folder: Path) -> Iterator[None]:
 def config_of(bucket: str, **settings: Any) -> ExportConfig:
     return ExportConfig(
         **{
-            "id": f"d{uuid.uuid4().hex[:12]}",
+            "id": _new_id(),
             "name": "Test",
             "owner": "owner@example.com",
             "projects": (PROJECT,),
@@ -348,3 +352,7 @@ def config_of(bucket: str, **settings: Any) -> ExportConfig:
         }
         | settings
     )
+
+
+def _new_id() -> str:
+    return f"d{uuid.uuid4().hex[:12]}"
