@@ -300,7 +300,9 @@ def _store(store: dict[str, str]) -> S3Store:
 def forks() -> ForkServerContext:
     """Return the context that forks processes from one server, in which all modules are imported already."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["importing", "sluice.lake.maintenance", "hypothesis"])
+    # The last two are imported only when they are needed; pandas by Arrow, at its first array.
+    libraries = ["hypothesis", "pyarrow.dataset", "pandas"]
+    context.set_forkserver_preload(["importing", "sluice.lake.maintenance", *libraries])
     # The server finds modules by the environment alone.
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))

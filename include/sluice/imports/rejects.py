@@ -9,7 +9,6 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 from sqlalchemy import select
 
 from sluice.lake import Lake
@@ -61,10 +60,10 @@ def rejects_of_load(
     """Stream the rejects that one load has of one file, by their row numbers."""
     attempt = _attempts(ledger, project, source).get(number)
     mine = (
-        (pads.field("n") == number)
-        & (pads.field("attempt") == attempt)
-        & (pads.field("bucket") == bucket)
-        & (pads.field("key") == key)
+        (pc.field("n") == number)
+        & (pc.field("attempt") == attempt)
+        & (pc.field("bucket") == bucket)
+        & (pc.field("key") == key)
     )
     numbers = [batch.column("row").to_numpy() for batch in _batches(lake, project, source, mine, ["row"])]
     rows = np.concatenate(numbers) if numbers else np.empty(0, dtype=np.int64)
@@ -89,7 +88,7 @@ def _batches(
     lake: Lake, project: int, source: str, more: pc.Expression | None, columns: list[str]
 ) -> Iterator[pa.RecordBatch]:
     table = lake.table("rejects").to_pyarrow_dataset(filesystem=lake.table_filesystem("rejects"))
-    mine = (pads.field("app") == project) & (pads.field("source") == source)
+    mine = (pc.field("app") == project) & (pc.field("source") == source)
     batches: Iterator[pa.RecordBatch] = table.to_batches(
         columns=columns,
         filter=mine if more is None else mine & more,
