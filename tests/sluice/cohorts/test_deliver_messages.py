@@ -1,17 +1,13 @@
 """Messages into a stream: each arrives, under its own id, whatever is refused and whoever is killed."""
 
 import itertools
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import uuid
 from collections import Counter
 
 import boto3
 import pytest
 from cohort_consumer import StreamConsumer
+from importing import forks
 from stream_proxy import INTERNAL, THROTTLED, StreamProxy
 from streaming import REGION, Folder, kinesis_sync, reach, read_messages, users_messages
 
@@ -169,41 +165,34 @@ def test_a_caller_that_lost_its_claim_stops_the_delivery(kinesis, stream, tmp_pa
     assert len(delivery.requests()) == 1
 
 
+def _deliver_users(folder, stream, endpoint, acknowledged):
+    sync = kinesis_sync(stream, max_users=1, shards=10)
+    file = users_messages(folder, sync, [f"u{n}" for n in range(2_000)]).file
+    deliver_messages(
+        file,
+        Folder(folder),
+        reach(stream, endpoint),
+        sync.destination,
+        budget_seconds=60,
+        on_acknowledged=acknowledged.send,
+    )
+
+
 def test_a_killed_delivery_goes_on_where_it_was(kinesis, stream, tmp_path, moto_endpoint):
     users = [f"u{n}" for n in range(2_000)]
     delivery = Delivery(kinesis, stream, tmp_path, moto_endpoint, users=users, max_users=1, shards=10)
-    program = textwrap.dedent(
-        """
-        import sys
-        from pathlib import Path
-        sys.path.insert(0, sys.argv[1])
-        from streaming import Folder, Turn, kinesis_sync, reach, users_messages
-        from sluice.cohorts.deliver_messages import deliver_messages
-
-        folder, stream, endpoint = Path(sys.argv[2]), sys.argv[3], sys.argv[4]
-        sync = kinesis_sync(stream, max_users=1, shards=10)
-        file = users_messages(folder, sync, [f"u{n}" for n in range(2_000)]).file
-        deliver_messages(
-            file, Folder(folder), reach(stream, endpoint), sync.destination, budget_seconds=60,
-            on_acknowledged=lambda n: print(n, flush=True),
-        )
-        """
-    )
-    support = os.path.dirname(os.path.abspath(sys.modules["streaming"].__file__))
     child_folder = tmp_path / "child"
     child_folder.mkdir()
     # The fourth request arrives, and its answer never does: that is where the process dies.
     hanging = lambda number, ids: "hanging" if number == 3 else None  # noqa: E731
     with StreamProxy(moto_endpoint, hanging) as proxy:
-        child = subprocess.Popen(
-            [sys.executable, "-c", program, support, str(child_folder), stream, proxy.url],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        acknowledged = [int(line) for line in itertools.islice(child.stdout, 3)]
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
+        receiver, sender = forks().Pipe(duplex=False)
+        child = forks().Process(target=_deliver_users, args=(child_folder, stream, proxy.url, sender))
+        child.start()
+        sender.close()
+        acknowledged = [receiver.recv() for _ in range(3)]
+        child.kill()
+        child.join()
     assert acknowledged == [500, 1_000, 1_500]
     assert (child_folder / "messages.jsonl").read_bytes() == (tmp_path / "messages.jsonl").read_bytes()
     delivery.run(start=acknowledged[-1])
