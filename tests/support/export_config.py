@@ -7,15 +7,16 @@ from pathlib import Path
 import yaml
 
 
-def write_export_config(folder: Path, bucket: str, destination: str) -> None:
-    """Write projects, a lake and one destination; the bucket holds the lake too."""
+def write_export_config(folder: Path, bucket: str, destination: str, lake: Path | None = None) -> None:
+    """Write projects, a lake and one destination; the bucket holds the lake too, unless it is in a folder."""
+    store = {"uri": f"s3://{bucket}/lake", "connection": "sluice_lake", "region": "us-east-1"}
     organisation = {"id": 1, "name": "One", "administrators": ["data@example.com"]}
     for name, content in {
         "projects.yaml": {
             "organisations": [organisation],
             "projects": [{"id": 187520, "name": "Flights", "organisation": 1}],
         },
-        "lake.yaml": {"uri": f"s3://{bucket}/lake", "connection": "sluice_lake", "region": "us-east-1"},
+        "lake.yaml": store if lake is None else {"uri": str(lake)},
         f"exports/{destination}.yaml": {
             "id": destination,
             "name": destination.capitalize(),

@@ -32,7 +32,7 @@ USERS = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "us
 def flights(tmp_path, bucket, monkeypatch, airflow_connections):
     """A destination that wants users, and a lake with three hours, of which the second has none."""
     folder = tmp_path / "config"
-    write_export_config(folder, bucket, "flights")
+    write_export_config(folder, bucket, "flights", tmp_path / "lake")
     path = folder / "exports" / "flights.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"quality": {"expectations": [USERS]}}))
     monkeypatch.setenv("SLUICE_CONFIG", str(folder))

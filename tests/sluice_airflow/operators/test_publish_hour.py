@@ -32,9 +32,9 @@ def run_context(kind="backfill", hour=NOON, run_id="run-1", **params):
 
 @pytest.fixture
 def flights(tmp_path, bucket, monkeypatch, airflow_connections):
-    """A destination, and a lake on S3 with events in two hours."""
+    """A destination, and a lake with events in two hours."""
     folder = tmp_path / "config"
-    write_export_config(folder, bucket, "flights")
+    write_export_config(folder, bucket, "flights", tmp_path / "lake")
     monkeypatch.setenv("SLUICE_CONFIG", str(folder))
     hook = SluiceHook()
     ids = [f"{hour}-{n}" for hour in (12, 13) for n in range(3)]
