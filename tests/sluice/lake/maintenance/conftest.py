@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 from fresh import fresh_lake, fresh_ledger_url
+from sqlalchemy import make_url
 
 from sluice.lake import Lake
 from sluice.ledger import Ledger
+from sluice.ledger.database import sqlite_engine
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,9 @@ class Where:
     ledger_url: str
 
     def open(self) -> tuple[Lake, Ledger]:
-        return Lake(self.uri, self.options), Ledger.open(self.ledger_url, migrate=False)
+        """Open them; the ledger's connections stay open, each of them costs as much as what it is for."""
+        engine = sqlite_engine(make_url(self.ledger_url), pool_size=8)
+        return Lake(self.uri, self.options), Ledger(engine)
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.integration)])
