@@ -49,7 +49,12 @@ def engine_for(rows: int) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
 
 @cache
 def _kept(process: int) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": 1})
+    # Made only if something ever spills; the engine's default would be in the current folder.
+    spill = os.path.join(tempfile.gettempdir(), f"sluice-sql-kept-{process}")
+    config = {"temp_directory": spill, "memory_limit": MEMORY_LIMIT, "threads": 1}
+    connection = duckdb.connect(config=config)
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def without_values(text: str) -> str:
