@@ -51,8 +51,7 @@ def engine_for(rows: int) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
 def _kept(process: int) -> duckdb.DuckDBPyConnection:
     # Made only if something ever spills; the engine's default would be in the current folder.
     spill = os.path.join(tempfile.gettempdir(), f"sluice-sql-kept-{process}")
-    config = {"temp_directory": spill, "memory_limit": MEMORY_LIMIT, "threads": 1}
-    connection = duckdb.connect(config=config)
+    connection = duckdb.connect(config={"temp_directory": spill, "memory_limit": MEMORY_LIMIT, "threads": 1})
     connection.execute("SET enable_progress_bar = false")
     return connection
 
