@@ -84,15 +84,24 @@ class SluiceHook(BaseHook):
         return lake
 
     def store(self, connection_id: str, region: str | None = None) -> S3Store:
-        """Return the store of an `aws` connection: its endpoint for S3, its role, its credentials."""
+        """Return the store of an `aws` connection: its endpoint for S3, its role, its credentials.
+
+        Lake and buckets of one connection share it: a role is assumed once.
+        """
         from sluice.access.storage import S3Store
 
-        hook = _aws_hook(connection_id, "s3", region)
-        return S3Store(
-            session=hook.get_session(region_name=region),
-            endpoint_url=hook.conn_config.get_service_endpoint_url("s3"),
-            region=region or hook.region_name or "us-east-1",
-        )
+        if (connection_id, region) not in self._stores:
+            hook = _aws_hook(connection_id, "s3", region)
+            self._stores[connection_id, region] = S3Store(
+                session=hook.get_session(region_name=region),
+                endpoint_url=hook.conn_config.get_service_endpoint_url("s3"),
+                region=region or hook.region_name or "us-east-1",
+            )
+        return self._stores[connection_id, region]
+
+    @cached_property
+    def _stores(self) -> dict[tuple[str, str | None], S3Store]:
+        return {}
 
     def queue(self, connection_id: str, url: str, region: str) -> SqsQueue:
         """Return an SQS queue with the endpoint, the role and the credentials of an `aws` connection."""

@@ -36,6 +36,13 @@ def test_a_store_has_the_endpoint_and_the_credentials_of_its_connection(airflow_
     assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
 
 
+def test_a_connections_store_is_opened_once_for_each_region(airflow_connections):
+    hook = SluiceHook()
+    assert hook.store("aws_default") is hook.store("aws_default")
+    assert hook.store("aws_default", "eu-central-1").region == "eu-central-1"
+    assert SluiceHook().store("aws_default") is not hook.store("aws_default")
+
+
 def test_a_stream_has_the_endpoint_and_the_credentials_of_its_connection(airflow_connections):
     stream = SluiceHook().stream("aws_default", "test-hook-stream")
     client = stream.client()
