@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Three for two cores: a good part of the tests' time is spent waiting for services.
-TEST_WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+# Two for each core: a good part of the tests' time is spent waiting for services.
+TEST_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )))
 # Sluice's own defaults; a variable set by the caller wins.
 CHECK ?=
 ARGS ?=
