@@ -1,7 +1,6 @@
 """Backfills of ranges on SeaweedFS with a real lake: what the plan says, and what is there afterwards."""
 
 import json
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -254,9 +253,7 @@ def one_outdated(s3, tmp_path_factory):
         made.run("hourly", hour=hour(HOUR, 1))
         made.add_events(["late"], hour(HOUR, 1))
 
-    bucket = f"test-{uuid.uuid4().hex[:20]}"
-    s3.create_bucket(Bucket=bucket)
-    return Template.make(tmp_path_factory.mktemp("outdated"), export, s3, bucket, partition_bytes=5_000)
+    return Template.make(tmp_path_factory.mktemp("outdated"), export, s3, partition_bytes=5_000)
 
 
 @pytest.fixture

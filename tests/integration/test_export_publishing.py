@@ -73,9 +73,7 @@ def exported_once(client, folder, and_then):
         export_first(made)
         and_then(made)
 
-    bucket = f"test-{uuid.uuid4().hex[:20]}"
-    client.create_bucket(Bucket=bucket)
-    return Template.make(folder, fill, client, bucket, partition_bytes=20_000)
+    return Template.make(folder, fill, client, partition_bytes=20_000)
 
 
 def export_first(destination):

@@ -1,7 +1,6 @@
 """Verification finds what was done to a bucket behind the export's back, and what is not its fault."""
 
 import gzip
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -42,9 +41,7 @@ def one_hour(s3, tmp_path_factory):
         made.run("run")
         assert len(made.data_keys()) > 3
 
-    name = f"test-{uuid.uuid4().hex[:20]}"
-    s3.create_bucket(Bucket=name)
-    return Template.make(tmp_path_factory.mktemp("exported"), fill, s3, name, partition_bytes=40_000)
+    return Template.make(tmp_path_factory.mktemp("exported"), fill, s3, partition_bytes=40_000)
 
 
 @pytest.fixture

@@ -271,10 +271,12 @@ class Template:
         folder: Path,
         fill: Callable[[Destination], None] = lambda made: None,
         client: Any = None,
-        bucket: str = "no-bucket",
         **settings: Any,
     ) -> Template:
-        """Let `fill` load and export; a template that exports needs a client and an empty bucket."""
+        """Let `fill` load and export; a template that exports needs a client of its store."""
+        bucket = f"template-{uuid.uuid4().hex[:20]}"
+        if client is not None:
+            client.create_bucket(Bucket=bucket)
         settings = {"id": _new_id()} | settings
         (folder / "cache").mkdir()
         with _own_keys(folder):
