@@ -109,8 +109,10 @@ class KeyCache:
         before = time.time() - GRACE_SECONDS
         with suppress(OSError), os.scandir(self._folder) as files:
             for file in files:
-                if file.name not in wanted and file.stat().st_mtime < before:
-                    os.unlink(file)
+                # Another load may have removed it meanwhile.
+                with suppress(OSError):
+                    if file.name not in wanted and file.stat().st_mtime < before:
+                        os.unlink(file)
         if self._sweeps_now(before):
             self._sweep(before)
 
