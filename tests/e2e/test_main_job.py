@@ -17,6 +17,7 @@ from launched import Launched, launch_command
 from sluice.demo.cohort_proof import Flow
 from sluice.demo.run import Demonstration
 from sluice.local.errors import AlreadyRunningError
+from sluice.local.ports import free_port
 from sluice.local.stack import LocalStack
 
 
@@ -24,14 +25,18 @@ from sluice.local.stack import LocalStack
 @pytest.mark.timeout(600)
 def test_a_month_of_flights_goes_through_import_lake_export_and_cohort_sync(tmp_path: Path) -> None:
     """One stack for all of it, as its start alone takes a minute; the hardest end, SIGKILL, is its own."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with launch_command(tmp_path / "stack", [main_job.__file__, str(tmp_path), str(port)]) as launched:
-            check_address(launched, port)
-            check_job(launched, tmp_path / "done")
-            check_health(launched)
-            check_second_start(launched)
-            launched.end(signal.SIGKILL)
+    # Not one that the system gives: those behind it are taken by connections at any time.
+    port = free_port()
+    command = [main_job.__file__, str(tmp_path), str(port)]
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        launch_command(tmp_path / "stack", command) as launched,
+    ):
+        check_address(launched, port)
+        check_job(launched, tmp_path / "done")
+        check_health(launched)
+        check_second_start(launched)
+        launched.end(signal.SIGKILL)
 
 
 def check_address(launched: Launched, taken: int) -> None:
